@@ -23,7 +23,10 @@ static inline bool cancel_requested(const struct cancel *c)
     return c != NULL && atomic_load_explicit(&c->requested, memory_order_relaxed);
 }
 
-/* `threads` >= 1 workers. NULL on error. */
+#define POOL_THREADS_MAX 1024
+
+/* `threads` workers, 1 to POOL_THREADS_MAX. They block all signals that no fault of their own
+ * raises. NULL on error. */
 [[nodiscard]] struct pool *pool_new(size_t threads, struct error *e);
 void pool_free(struct pool *p);
 AUTO_DEFINE(pool, pool_free);

@@ -17,7 +17,8 @@
 #include <stdint.h>
 
 #define RECORD_MAX 65536u /* payload bytes */
-#define RECORD_FDS 4      /* descriptors in one record, at most */
+#define RECORD_HEADER 8u
+#define RECORD_FDS 4 /* descriptors in one record, at most */
 
 struct record {
     uint16_t type;
@@ -31,8 +32,8 @@ struct record {
 [[nodiscard]] int record_send(int socket, uint16_t type, uint32_t sequence, const void *payload,
                               size_t length, const int *fds, size_t n_fds, struct error *e);
 
-/* Receives one record into `space` (RECORD_MAX + 8 bytes, which the payload borrows). Returns 1, 0
- * at the end of the stream, or -1 (ERR_PEER for a packet that is not a record). */
+/* Receives one record into `space` (RECORD_HEADER + RECORD_MAX bytes, which the payload borrows).
+ * Returns 1, 0 at the end of the stream, or -1 (ERR_PEER for a packet that is not a record). */
 [[nodiscard]] int record_receive(int socket, struct record *out, void *space, struct error *e);
 
 /* Closes whatever descriptors the record still owns. */
