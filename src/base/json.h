@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A JSON writer: commas, escapes and nesting are its business. One document per writer. Keys are
  * literals. A string that is not UTF-8 is written with U+FFFD for each bad byte, and beside it a
- * member KEY_b64 with its bytes (inside an array: the string alone). */
+ * member KEY_b64 with its bytes (inside an array: the string alone). '<' is written as \u003c, so
+ * that a document can stand inside an HTML page. */
 #ifndef STEMMA_BASE_JSON_H
 #define STEMMA_BASE_JSON_H
 

@@ -152,7 +152,7 @@ static void packets_that_are_no_records_are_refused_and_leak_nothing(void **stat
         const void *bytes;
         size_t length, n_fds;
     } bad[] = {
-        {"short", 5, 0},      {"short", 7, 3},           {"\1\0\1\0\0\0\0\0", 8, 1},
+        {"short", 5, 0},      {"shorter", 7, 3},         {"\1\0\1\0\0\0\0\0", 8, 1},
         {big, sizeof big, 0}, {big, RECORD_HEADER, 5},   {big, RECORD_HEADER, 64},
         {big, sizeof big, 4}, {"\1\0\0\200\0\0\0\0", 8}, {"", 1, 6},
     };
