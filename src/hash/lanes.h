@@ -37,4 +37,8 @@ extern const struct lane_kernel *const lanes_blake3[];
 /* The fastest of what this build prefers that the processor has. */
 const struct lane_kernel *lanes_choose(void);
 
+/* Makes hash_blocks() and hash_parents() use another one: for tests and measurements, after
+ * hash_init(), while no thread hashes. */
+void hash_use_lanes(const struct lane_kernel *k);
+
 #endif

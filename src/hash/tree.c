@@ -64,20 +64,19 @@ static void tree_put(struct tree *t, unsigned level, uint64_t index, const struc
     t->content = keep;
 }
 
-static void tree_finish(struct tree *t)
+/* Closes what is open at the children's level, if anything. */
+static void tree_settle(struct tree *t, unsigned level)
 {
-    for (unsigned level = CLUSTER_LEVEL; level < CONTENT_LEVEL; level++) {
+    if (t->level[level].open) {
         uint64_t parent = t->level[level].parent;
+        struct id id = tree_close(t, level);
 
-        if (t->level[level].open) {
-            struct id id = tree_close(t, level);
-
-            tree_put(t, level + 1, parent, &id);
-        }
+        tree_put(t, level + 1, parent, &id);
     }
 }
 
-/* Whole nodes are hashed where their ids stand. */
+/* Whole nodes are hashed where their ids stand; a part of one that came before goes up first, or
+ * indexes would no longer rise. */
 static void tree_add_run(struct tree *t, struct id_run run, const struct id *ids)
 {
     while (run.count != 0) {
@@ -86,6 +85,7 @@ static void tree_add_run(struct tree *t, struct id_run run, const struct id *ids
         if (n == ID_FANOUT) {
             struct id node;
 
+            tree_settle(t, CLUSTER_LEVEL);
             hash_parents(CLUSTER_LEVEL + 1, ids, 1, &node);
             tree_put(t, CLUSTER_LEVEL + 1, run.first / ID_FANOUT, &node);
         } else {
@@ -110,7 +110,8 @@ int hash_content_id(const struct id_run *runs, size_t n_runs, const struct id *i
         tree_add_run(&t, runs[i], ids);
         ids += runs[i].count;
     }
-    tree_finish(&t);
+    for (unsigned level = CLUSTER_LEVEL; level < CONTENT_LEVEL; level++)
+        tree_settle(&t, level);
     *out = t.content;
     return 0;
 }
