@@ -43,8 +43,12 @@ struct disk_options {
 };
 
 /* Opens `file` (of which the disk takes its own reference) and its backing chain. A layer that
- * env->registry knows is shared. ERR_FORMAT, ERR_UNSUPPORTED, ERR_DENIED, ERR_LIMIT (chain too deep
- * or circular), whatever env->open_file says. Called by one thread at a time. */
+ * env->registry knows is shared. ERR_FORMAT (also for a chain that comes back to itself),
+ * ERR_UNSUPPORTED, ERR_USAGE (unknown options->format), ERR_NOT_FOUND (no such snapshot), ERR_LIMIT
+ * (chain too deep, disk too large), whatever env->open_file says; ERR_DENIED when the format was
+ * probed, the image refers to other files and the file's name is not one that such an image would
+ * have: a guest may have written the header of an image into its raw disk. Messages say what is
+ * wrong below `file`, not its own name. Called by one thread at a time. */
 [[nodiscard]] int disk_open(const struct disk_env *env, struct host_file *file,
                             const struct disk_options *options, struct disk **out, struct error *e);
 
@@ -74,7 +78,7 @@ const char *disk_snapshot(const struct disk *d);
 size_t disk_snapshots(const struct disk *d);
 
 /* Exactly one extent, which starts at `offset` (< size). Neighbours may have the same flags;
- * extents tile the disk. */
+ * extents tile the disk. BASE is never said without a backing disk; LOCATED only of data. */
 [[nodiscard]] int disk_extent(struct disk *d, uint64_t offset, struct extent *out, struct error *e);
 
 /* Exactly `length` bytes at `offset` through the whole chain; the range lies within the disk. */
@@ -85,7 +89,9 @@ size_t disk_snapshots(const struct disk *d);
 [[nodiscard]] int disk_pread_padded(struct disk *d, void *bytes, size_t length, uint64_t offset,
                                     struct error *e);
 
-/* ---- registry ---- */
+/* ---- registry ----
+ * Disks that are open by now, found by host file, format and snapshot; it holds none open. It may
+ * be freed before the disks that stand in it. */
 [[nodiscard]] struct disk_registry *disk_registry_new(struct error *e);
 void disk_registry_free(struct disk_registry *r);
 AUTO_DEFINE(disk_registry, disk_registry_free);

@@ -20,18 +20,22 @@ struct probe {
 /* A disk as its driver sees it. The checking layer owns it. */
 struct disk {
     const struct disk_driver *driver;
-    const char *format;   /* driver->name, or what a driver of many formats says */
-    char *name;           /* of the host file, or the NBD uri */
-    char *snapshot;       /* opened internal snapshot, or NULL */
-    uint64_t size;        /* the driver's open sets it */
-    struct disk *backing; /* owned; the driver's open sets it with disk_open_backing() */
-    struct host_file *
-        *files; /* owned references; [0] is the image itself; added by disk_add_file() */
-    size_t n_files;
-    size_t n_snapshots;
+    const char *format; /* the name of the format; set before the driver's open */
+    char *name;         /* of the host file, or the NBD uri */
+    char *snapshot;     /* opened internal snapshot (the driver's open sets it), or NULL */
+    uint64_t size;      /* the driver's open sets it */
+    size_t n_snapshots; /* the driver's open sets it */
+    void *state;        /* the driver's own */
+
+    /* The rest is disk.c's and chain.c's. */
+    struct disk *backing;     /* owned */
+    char *backing_name;       /* what disk_open_backing() was told, until it is opened */
+    char *backing_format;     /* as recorded, or NULL */
+    struct host_file **files; /* owned references; [0] is the image itself */
+    size_t n_files, files_capacity;
     atomic_uint references;
-    struct disk_registry *registry;
-    void *state; /* the driver's own */
+    struct disk_registry *registry; /* where others find it; NULL: nowhere */
+    struct disk *next;              /* in the registry; its lock guards it */
 };
 
 struct disk_driver {
@@ -43,8 +47,9 @@ struct disk_driver {
      * `*format` may be set to the name of the format found (a driver of many). */
     bool (*probe)(const struct probe *p, const char **format);
 
-    /* Reads the metadata of d->files[0] and sets size, backing, state. `socket` is -1 but for NBD.
-     */
+    /* Reads the metadata of d->files[0] and sets size, state and what else is the driver's. With
+     * options->snapshot it opens that and sets d->snapshot, or says ERR_NOT_FOUND; one that leaves
+     * d->snapshot NULL has no snapshots. `socket` is -1 but for NBD. */
     int (*open)(struct disk *d, const struct disk_env *env, const struct disk_options *options,
                 int socket, struct error *e);
     void (*close)(struct disk *d); /* frees state; also called after a failed open */
@@ -58,11 +63,16 @@ struct disk_driver {
     int (*pread)(struct disk *d, void *bytes, size_t length, uint64_t offset, struct error *e);
 };
 
-/* Opens `name`, found in d's own metadata, as d's backing file. `format` as recorded, or NULL. */
+/* `name`, found in d's own metadata, is d's backing file; `format` as recorded, or NULL. For the
+ * driver's open: the file itself is opened when that has returned (chains are long, stacks are
+ * not). "file:" before the name is dropped as qemu does; ERR_UNSUPPORTED for any other protocol,
+ * ERR_FORMAT for no name, ERR_LIMIT for one longer than PATH_MAX. A name with a NUL in it is the
+ * driver's to refuse. */
 [[nodiscard]] int disk_open_backing(struct disk *d, const struct disk_env *env, const char *name,
                                     const char *format, struct error *e);
 
-/* Takes the reference. */
+/* One more host file of the image (an external data file). Takes the reference, also when it fails.
+ */
 [[nodiscard]] int disk_add_file(struct disk *d, struct host_file *f, struct error *e);
 
 extern const struct disk_driver disk_driver_raw;

@@ -14,9 +14,9 @@
 
 /* What fstat said; two files are the same when device and inode agree. */
 struct file_identity {
-    uint64_t device, inode;
-    uint64_t size;      /* bytes; of a block device what it holds */
-    uint64_t allocated; /* bytes on the host (512 x st_blocks) */
+    uint64_t device, inode; /* of a block device its number and 0, whatever node it was opened by */
+    uint64_t size;          /* bytes; of a block device what it holds */
+    uint64_t allocated;     /* bytes on the host (512 x st_blocks) */
     int64_t mtime_ns, ctime_ns;
     bool block_device;
 };
@@ -33,13 +33,13 @@ struct host_file {
     _Atomic uint64_t read_bytes; /* what was read of it so far (mapped reads count as well) */
     atomic_uint references;
 
-    /* The whole file mapped read-only, made by reader.c at the first need; guarded by its own lock.
-     */
+    /* reader.c's: the file up to identity.size mapped read-only, made at the first need and
+     * published once; MAP_FAILED when it cannot be mapped. */
     _Atomic(uint8_t *) map;
-    uint64_t map_length;
+    atomic_bool direct_refused; /* O_DIRECT reads fail here: read buffered */
 };
 
-/* Takes name and descriptors (also when it fails). */
+/* Takes name and descriptors (also when it fails). Switches the kernel's readahead for `fd` off. */
 [[nodiscard]] struct host_file *host_file_new(char *name, int fd, int direct_fd,
                                               const struct file_identity *identity,
                                               struct error *e);
@@ -50,7 +50,8 @@ AUTO_DEFINE(host_file, host_file_unref);
 /* Opens a path by itself, for tests, fuzzers and tools: never used in the worker. */
 [[nodiscard]] struct host_file *host_file_open(const char *path, struct error *e);
 
-/* Fills identity from a descriptor (size of block devices included). */
+/* Fills identity from a descriptor (size of block devices included). ERR_UNSUPPORTED for what is
+ * neither a regular file nor a block device. */
 [[nodiscard]] int file_identity_get(int fd, struct file_identity *out, struct error *e);
 
 /* Exactly `length` bytes of metadata at `offset`, copied; counts them as read. Readahead is off, so
@@ -58,5 +59,13 @@ AUTO_DEFINE(host_file, host_file_unref);
  * before the size it had when it was opened. Any thread. */
 [[nodiscard]] int host_file_pread(struct host_file *f, void *bytes, size_t length, uint64_t offset,
                                   struct error *e);
+
+/* The same, but what lies beyond the end of the file (as it was when opened) reads as zeros, as
+ * qemu has it. */
+[[nodiscard]] int host_file_pread_padded(struct host_file *f, void *bytes, size_t length,
+                                         uint64_t offset, struct error *e);
+
+/* True when both are the same file of the host. */
+bool file_identity_same(const struct file_identity *a, const struct file_identity *b);
 
 #endif

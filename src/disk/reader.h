@@ -24,7 +24,8 @@ typedef void reader_visit(void *arg, const uint8_t *bytes, size_t length);
 [[nodiscard]] int reader_visit_file(struct reader *r, struct host_file *f, uint64_t offset,
                                     size_t length, reader_visit *visit, void *arg, struct error *e);
 
-/* Installs the SIGBUS handler that reader_visit_file() relies on; once, before threads start. */
+/* Installs the SIGBUS handler that reader_visit_file() relies on, before threads start; without it
+ * nothing is mapped. A SIGBUS that is not its own goes where it went before. */
 [[nodiscard]] int reader_init(struct error *e);
 
 #endif
