@@ -34,8 +34,9 @@ struct sig {
     void *runs_;
 };
 
-/* Takes runs and ids (malloc'ed) and computes data_bytes, content and disk id. The runs may be
- * adjacent and the ids may hold null ids: both are tidied. */
+/* Takes runs and ids (malloc'ed; also when it fails) and computes data_bytes, content and disk id.
+ * The runs may be adjacent and the ids may hold null ids: both are tidied. `format` has 1 to 15
+ * characters out of a-z 0-9 . _ - */
 [[nodiscard]] int sig_make(uint64_t size, const char *format, struct id_run *runs, size_t n_runs,
                            struct id *ids, struct sig **out, struct error *e);
 struct sig *sig_ref(struct sig *s);
@@ -45,6 +46,13 @@ AUTO_DEFINE(sig, sig_unref);
 /* The id of a cluster; &null_id for zeros, also beyond the end. */
 extern const struct id null_id;
 const struct id *sig_id(const struct sig *s, uint64_t cluster);
+
+/* The index of the first run that ends after `cluster` (it may start after it); n_runs: none. */
+size_t sig_find(const struct sig *s, uint64_t cluster);
+
+/* Bytes of the clusters [first, first + count) on a disk of `size` bytes: those beyond its end do
+ * not count. */
+uint64_t clusters_bytes(uint64_t first, uint64_t count, uint64_t size);
 
 /* Clusters that the disk spans: ceil(size / CLUSTER_SIZE). */
 static inline uint64_t sig_clusters(const struct sig *s)
