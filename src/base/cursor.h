@@ -16,7 +16,10 @@ struct cursor {
 
 static inline struct cursor cursor_of(const void *bytes, size_t length)
 {
-    return (struct cursor){bytes, (const uint8_t *)bytes + length, false};
+    const uint8_t *at = bytes;
+
+    /* NULL + 0 is undefined in C */
+    return (struct cursor){at, length == 0 ? at : at + length, false};
 }
 
 /* Bytes not yet read; 0 once bad. */

@@ -9,8 +9,12 @@
 
 void *mem_array(size_t n, size_t size, const char *what, struct error *e)
 {
-    void *p = calloc(n == 0 ? 1 : n, size);
+    size_t bytes;
+    void *p = NULL;
 
+    /* checked here too, because sanitizers end the program where calloc() returns NULL */
+    if (!ckd_mul(&bytes, n, size))
+        p = calloc(n == 0 ? 1 : n, size);
     if (p == NULL)
         err_memory(e, what);
     return p;
