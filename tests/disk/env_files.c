@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 static const struct disk_driver *const all_drivers[] = {
+    &disk_driver_qcow2,
     &disk_driver_raw,
     NULL,
 };
