@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Shows what the disk layer makes of an image, for tests that compare it with qemu-img.
- * usage: disk-dump [--snapshot=NAME] [--format=NAME] [--threads=N] map|bytes|info IMAGE
+ * usage: disk-dump [--snapshot=NAME] [--format=NAME] [--threads=N] [--deny] map|bytes|info IMAGE
  *   map    one JSON object a line: start, length, depth, zero, data, compressed, offset
  *   bytes  the whole disk on standard output; each thread reads all in pieces of its own sizes
  *   info   JSON object: size, format, snapshots, extents
+ * --deny refuses every file that the image names.
  * An error goes to standard error as "CODE: MESSAGE" (exit 3), a problem as "problem: MESSAGE". */
 #include "base/ckd.h"
 #include "base/io.h"
@@ -142,8 +143,18 @@ static int show(struct disk *d, const char *what, size_t threads, struct error *
     return dump_bytes(d, threads, e);
 }
 
+static int open_denied(void *arg, const struct host_file *from, const char *name,
+                       enum file_reason reason, struct host_file **out, struct error *e)
+{
+    (void)arg;
+    (void)from;
+    (void)reason;
+    (void)out;
+    return err_set(e, ERR_DENIED, "%s is not allowed", name);
+}
+
 static int run(const char *what, const char *path, const struct disk_options *options,
-               size_t threads, struct error *e)
+               size_t threads, bool deny, struct error *e)
 {
     AUTO(disk) *d = NULL;
     struct test_env t;
@@ -152,6 +163,8 @@ static int run(const char *what, const char *path, const struct disk_options *op
     if (test_env_init(&t, e) != 0)
         return -1;
     t.env.problems = (struct problem_sink){print_problem, NULL};
+    if (deny)
+        t.env.open_file = open_denied;
     status = test_env_open(&t, path, options->format, options->snapshot, &d, e);
     if (status == 0)
         status = show(d, what, threads, e);
@@ -165,11 +178,13 @@ int main(int argc, char **argv)
     static const struct option table[] = {
         {"snapshot", required_argument, NULL, 's'},
         {"format", required_argument, NULL, 'f'},
+        {"deny", no_argument, NULL, 'd'},
         {"threads", required_argument, NULL, 't'},
         {},
     };
     struct disk_options options = {};
     size_t threads = 1;
+    bool deny = false;
     struct error e;
     int c;
 
@@ -178,6 +193,8 @@ int main(int argc, char **argv)
             options.snapshot = optarg;
         else if (c == 'f')
             options.format = optarg;
+        else if (c == 'd')
+            deny = true;
         else if (c == 't')
             threads = min_u64(strtoul(optarg, NULL, 10), THREADS_MAX);
         else
@@ -185,7 +202,7 @@ int main(int argc, char **argv)
     }
     if (argc - optind != 2 || threads == 0)
         return 2;
-    if (run(argv[optind], argv[optind + 1], &options, threads, &e) != 0) {
+    if (run(argv[optind], argv[optind + 1], &options, threads, deny, &e) != 0) {
         fprintf(stderr, "%s: %s\n", err_code_name(e.code), e.msg);
         return 3;
     }
