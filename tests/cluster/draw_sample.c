@@ -219,6 +219,12 @@ static int draw(struct buf *out, const char *format, struct error *e)
         return draw_text(out, &k, &options, e);
     if (strcmp(format, "json") == 0)
         return draw_json(out, &k, &options, e);
+    if (strcmp(format, "newick") == 0)
+        return draw_newick(out, &k, e);
+    if (strcmp(format, "dot") == 0)
+        return draw_dot(out, &k, e);
+    if (strcmp(format, "svg") == 0)
+        return draw_svg(out, &k, e);
     return err_set(e, ERR_USAGE, "no format %s", format);
 }
 
