@@ -19,7 +19,8 @@ enum linkage {
  * smaller distance than it unless they are leaves. */
 struct dendrogram_node {
     uint64_t different; /* bytes different at the join, as the linkage measures it; 0 for leaves */
-    uint64_t shared;    /* bytes shared, measured the same way (same pair or the same mean) */
+    uint64_t shared;    /* bytes shared: of those pairs (single: the most, complete: the least), or
+                         * their mean, rounded down */
     uint32_t first;     /* into children[] */
     uint32_t count;     /* 0 for leaves, else >= 2 */
     uint32_t leaves;    /* leaves below, 1 for a leaf */
@@ -52,8 +53,9 @@ double share_of(uint64_t shared, uint64_t different);
 
 /* Families: the largest subtrees in which every join has at most `threshold` (0 to 1) of its bytes
  * different, that is share_of() >= 1 - threshold. family[i] of leaf i, numbered from 0 in the order
- * of their smallest leaf. Returns how many. */
-size_t dendrogram_families(const struct dendrogram *d, double threshold, uint32_t *family);
+ * of their smallest leaf; *n says how many. */
+[[nodiscard]] int dendrogram_families(const struct dendrogram *d, double threshold,
+                                      uint32_t *family, size_t *n, struct error *e);
 
 /* Leaves below `node` in drawing order, into out[] (nodes[node].leaves of them). No recursion:
  * trees may be as deep as they have leaves. Returns the count. */
