@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static int64_t nanoseconds(struct timespec t)
 {
@@ -166,5 +167,61 @@ int host_file_pread_padded(struct host_file *f, void *bytes, size_t length, uint
     if (there > 0 && read_within(f, bytes, there, offset, e) != 0)
         return -1;
     memset((uint8_t *)bytes + there, 0, length - there);
+    return 0;
+}
+
+/* A file that lost its end looks like one that ends in a hole. */
+static int check_not_shrunk(const struct host_file *f, struct error *e)
+{
+    struct stat st;
+
+    if (fstat(f->fd, &st) != 0)
+        return err_sys(e, "stat");
+    if ((uint64_t)st.st_size < f->identity.size)
+        return err_set(e, ERR_CHANGED, "the file shrank to %ju of %ju bytes while it was read",
+                       (uintmax_t)st.st_size, (uintmax_t)f->identity.size);
+    return 0;
+}
+
+/* Where data (SEEK_DATA) or a hole (SEEK_HOLE) is, from `offset` on: *at, the file's end when there
+ * is none; `otherwise` on a file system that cannot say. lseek() moves the descriptor's position,
+ * which nothing here uses, so any number of threads may do this at once. */
+static int seek(struct host_file *f, uint64_t offset, int whence, uint64_t otherwise, uint64_t *at,
+                struct error *e)
+{
+    off_t found = lseek(f->fd, (off_t)offset, whence);
+
+    if (found >= 0) {
+        *at = (uint64_t)found;
+        return 0;
+    }
+    if (errno == ENXIO) {
+        if (check_not_shrunk(f, e) != 0)
+            return -1;
+        *at = f->identity.size;
+        return 0;
+    }
+    if (errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS)
+        return err_sys(e, "looking for holes at %ju", (uintmax_t)offset);
+    *at = otherwise;
+    return 0;
+}
+
+int host_file_hole(struct host_file *f, uint64_t offset, bool *hole, uint64_t *end, struct error *e)
+{
+    uint64_t size = f->identity.size, data, next = size;
+
+    if (offset >= size)
+        return err_set(e, ERR_INTERNAL, "holes at %ju of a file of %ju bytes", (uintmax_t)offset,
+                       (uintmax_t)size);
+    if (seek(f, offset, SEEK_DATA, offset, &data, e) != 0)
+        return -1;
+    if (data > offset)
+        next = data;
+    else if (seek(f, offset, SEEK_HOLE, size, &next, e) != 0)
+        return -1;
+    *hole = data > offset;
+    /* The file may change between the two questions; what was data a moment ago is read as data. */
+    *end = next > offset && next < size ? next : size;
     return 0;
 }

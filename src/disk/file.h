@@ -65,6 +65,12 @@ AUTO_DEFINE(host_file, host_file_unref);
 [[nodiscard]] int host_file_pread_padded(struct host_file *f, void *bytes, size_t length,
                                          uint64_t offset, struct error *e);
 
+/* Whether the byte at `offset` (< size) lies in a hole of a regular file, and where that hole or
+ * that data ends (the file's end at most, as it was when opened). A file system that cannot say has
+ * data only. ERR_CHANGED when the file shrank. Any thread. */
+[[nodiscard]] int host_file_hole(struct host_file *f, uint64_t offset, bool *hole, uint64_t *end,
+                                 struct error *e);
+
 /* True when both are the same file of the host. */
 bool file_identity_same(const struct file_identity *a, const struct file_identity *b);
 

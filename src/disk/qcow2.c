@@ -10,6 +10,7 @@
 #include "disk/qcow2_table.h"
 #include "hash/id.h"
 
+#include <pthread.h>
 #include <string.h>
 
 enum {
@@ -23,6 +24,11 @@ struct qcow2 {
     struct qcow2_table *table;
     struct qcow2_compressed *compressed;
     struct host_file *data; /* where plain clusters stand; borrowed from the disk */
+
+    /* Preallocated images describe clusters that their file never got: holes of a sparse file. */
+    bool sparse;
+    pthread_mutex_t lock;           /* guards the next two */
+    uint64_t known_data, known_end; /* the last stretch of `data` that was found to be no hole */
 };
 
 static bool qcow2_probe(const struct probe *p, const char **format)
@@ -192,6 +198,15 @@ static int open_data_file(struct disk *d, const struct disk_env *env, const stru
     return disk_add_file(d, f, e);
 }
 
+/* Asking for holes has its price, so a file that is nearly full is taken to have none. */
+static void use_data_file(struct qcow2 *q, struct host_file *f)
+{
+    const struct file_identity *i = &f->identity;
+
+    q->data = f;
+    q->sparse = !i->block_device && i->allocated < i->size - i->size / 8;
+}
+
 static int open_backing(struct disk *d, const struct disk_env *env, const struct qcow2_header *h,
                         struct error *e)
 {
@@ -247,7 +262,10 @@ static int qcow2_open(struct disk *d, const struct disk_env *env,
 
     (void)socket;
     d->state = mem_array(1, sizeof(struct qcow2), "qcow2 image", e);
-    if (d->state == NULL || read_header(d->files[0], &h, &head, e) != 0)
+    if (d->state == NULL)
+        return -1;
+    pthread_mutex_init(&((struct qcow2 *)d->state)->lock, NULL);
+    if (read_header(d->files[0], &h, &head, e) != 0)
         return -1;
     state = (struct state){h.l1_offset, h.l1_entries};
     d->size = h.size;
@@ -263,7 +281,7 @@ static int qcow2_open(struct disk *d, const struct disk_env *env,
                        "the image is marked corrupt; it is read as far as it goes");
     if ((h.features & QCOW2_DATA_FILE) && open_data_file(d, env, &h, e) != 0)
         return -1;
-    ((struct qcow2 *)d->state)->data = d->files[h.features & QCOW2_DATA_FILE ? 1 : 0];
+    use_data_file(d->state, d->files[h.features & QCOW2_DATA_FILE ? 1 : 0]);
     return open_backing(d, env, &h, e);
 }
 
@@ -275,10 +293,40 @@ static void qcow2_close(struct disk *d)
         return;
     qcow2_table_free(q->table);
     qcow2_compressed_free(q->compressed);
+    pthread_mutex_destroy(&q->lock);
     free(q);
 }
 
 /* ---- reading ---- */
+
+/* A plain run, as far as the host file holds it or has a hole there. */
+static int locate(struct qcow2 *q, const struct qcow2_run *run, struct extent *out, struct error *e)
+{
+    uint64_t end = 0;
+    bool hole = false;
+
+    out->flags = EXTENT_LOCATED;
+    out->file = q->data;
+    out->host_offset = run->host;
+    if (!q->sparse || run->host >= q->data->identity.size)
+        return 0;
+    pthread_mutex_lock(&q->lock);
+    if (run->host >= q->known_data && run->host < q->known_end)
+        end = q->known_end;
+    pthread_mutex_unlock(&q->lock);
+    if (end == 0 && host_file_hole(q->data, run->host, &hole, &end, e) != 0)
+        return -1;
+    out->length = min_u64(out->length, end - run->host);
+    if (hole) {
+        out->flags = EXTENT_ZERO | EXTENT_HOLE;
+        return 0;
+    }
+    pthread_mutex_lock(&q->lock);
+    q->known_data = run->host;
+    q->known_end = end;
+    pthread_mutex_unlock(&q->lock);
+    return 0;
+}
 
 static int qcow2_extent(struct disk *d, uint64_t offset, struct extent *out, struct error *e)
 {
@@ -299,10 +347,7 @@ static int qcow2_extent(struct disk *d, uint64_t offset, struct extent *out, str
         out->flags = EXTENT_ZERO;
         break;
     case QCOW2_DATA:
-        out->flags = EXTENT_LOCATED;
-        out->file = q->data;
-        out->host_offset = run.host;
-        break;
+        return locate(q, &run, out, e);
     case QCOW2_COMPRESSED:
         out->flags = EXTENT_COMPRESSED;
         break;
