@@ -38,8 +38,9 @@ struct extent {
 
 /* How to open one image. */
 struct disk_options {
-    const char *format;   /* driver to use; NULL: probe */
-    const char *snapshot; /* internal snapshot's name or id; NULL: the current state */
+    const char *format;      /* driver to use; NULL: probe */
+    const char *snapshot;    /* internal snapshot's name or id; NULL: the current state */
+    const char *export_name; /* of an NBD server; NULL: its default export */
 };
 
 /* Opens `file` (of which the disk takes its own reference) and its backing chain. A layer that

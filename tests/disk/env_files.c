@@ -17,6 +17,7 @@
 
 static const struct disk_driver *const all_drivers[] = {
     &disk_driver_qcow2,
+    &disk_driver_qemu,
     &disk_driver_raw,
     NULL,
 };
