@@ -119,18 +119,19 @@ static int open_part(struct parts *p, struct host_file *from, const char *name,
         return err_set(e, ERR_LIMIT, "an image of more than %u files", VMDK_EXTENTS_MAX);
     if (p->env->open_file(p->env->arg, from, name, FILE_PART, out, e) != 0)
         return err_wrap(e, "its part %.200s", shown != NULL ? shown : "");
-    for (size_t i = 0; i < p->d->n_files; i++) {
-        if (file_identity_same(&p->d->files[i]->identity, &(*out)->identity)) {
-            host_file_unref(take(*out));
-            return err_set(e, ERR_FORMAT, "it refers twice to %.200s, or to itself",
-                           shown != NULL ? shown : "");
-        }
-    }
     return 0;
 }
 
+/* Plain bytes may be named twice (parts of one device); what leads on to other files may not. */
 static int add_part(struct parts *p, struct host_file *f, const char *format, struct error *e)
 {
+    for (size_t i = 0; i < p->d->n_files; i++) {
+        if (!file_identity_same(&p->d->files[i]->identity, &f->identity))
+            continue;
+        if (i > 0 && format == NULL && (i >= p->n_formats || p->formats[i] == NULL))
+            return 0;
+        return err_set(e, ERR_FORMAT, "it refers twice to %.200s, or to itself", f->name);
+    }
     return add_format(p, format, e) != 0 || disk_add_file(p->d, host_file_ref(f), e) != 0 ? -1 : 0;
 }
 

@@ -73,11 +73,21 @@ static int die(struct nbd_link *l, const struct error *why, struct error *e)
 
 static int die_of_peer(struct nbd_link *l, const char *what, struct error *e)
 {
+    struct error why;
+
+    err_set(&why, ERR_PEER, "%s %s", l->server, what);
+    return die(l, &why, e);
+}
+
+/* The same after a call of libnbd's that failed and says why. */
+static int die_of_failure(struct nbd_link *l, const char *what, struct error *e)
+{
     const char *said = l->nbd->get_error();
     struct error why;
 
-    err_set(&why, ERR_PEER, "%s %s%s%s", l->server, what, said != NULL ? ": " : "",
-            said != NULL ? said : "");
+    if (l->nbd->aio_is_dead(l->handle) == 1 || l->nbd->aio_is_closed(l->handle) == 1)
+        what = "died or broke the protocol";
+    err_set(&why, ERR_PEER, "%s %s: %s", l->server, what, said != NULL ? said : "no reason given");
     return die(l, &why, e);
 }
 
@@ -114,7 +124,7 @@ static int wait_a_moment(struct nbd_link *l, int64_t since, struct error *e)
         return die(l, &why, e);
     }
     if (l->nbd->poll(l->handle, left < POLL_SLICE ? (int)left : POLL_SLICE) < 0)
-        return die_of_peer(l, "died or broke the protocol", e);
+        return die_of_failure(l, "died or broke the protocol", e);
     if (l->nbd->aio_is_dead(l->handle) == 1 || l->nbd->aio_is_closed(l->handle) == 1)
         return die_of_peer(l, "closed the connection", e);
     return 0;
@@ -135,7 +145,7 @@ static int finish(struct nbd_link *l, int64_t cookie, struct error *e)
             const char *said = l->nbd->get_error();
 
             if (l->nbd->aio_is_dead(l->handle) == 1 || l->nbd->aio_is_closed(l->handle) == 1)
-                return die_of_peer(l, "died or broke the protocol", e);
+                return die_of_failure(l, "died or broke the protocol", e);
             return err_set(e, ERR_IO, "%s could not do it: %s", l->server,
                            said != NULL ? said : "no reason given");
         }
@@ -160,7 +170,7 @@ static int read_aligned(struct nbd_link *l, uint8_t *bytes, size_t length, uint6
                                                NBD_NULL_COMPLETION, 0);
 
             if (cookie < 0)
-                return die_of_peer(l, "takes no more requests", e);
+                return die_of_failure(l, "takes no more requests", e);
             cookies[begun++ % IN_FLIGHT] = cookie;
             asked += n;
             continue;
@@ -284,7 +294,7 @@ static int ask_extents(struct nbd_link *l, struct window *w, uint64_t offset, st
         l->handle, length, start, (nbd_extent_callback){.callback = take_extents, .user_data = &a},
         NBD_NULL_COMPLETION, 0);
     if (cookie < 0)
-        return die_of_peer(l, "takes no more requests", e);
+        return die_of_failure(l, "takes no more requests", e);
     if (finish(l, cookie, e) != 0)
         return -1;
     if (a.no_memory)
@@ -394,7 +404,7 @@ static int shake_hands(struct nbd_link *l, const char *export_name, int *socket,
         return err_set(e, ERR_INTERNAL, "libnbd: %s", nbd->get_error());
     /* libnbd closes the socket with its handle, also when this fails half way. */
     if (nbd->aio_connect_socket(l->handle, take_fd(socket)) != 0)
-        return die_of_peer(l, "did not shake hands", e);
+        return die_of_failure(l, "did not shake hands", e);
     while (nbd->aio_is_ready(l->handle) != 1) {
         if (wait_a_moment(l, since, e) != 0)
             return -1;
@@ -408,7 +418,7 @@ static int learn(struct nbd_link *l, struct error *e)
     int64_t minimum = l->nbd->get_block_size(l->handle, LIBNBD_SIZE_MINIMUM);
 
     if (size < 0)
-        return die_of_peer(l, "does not tell the size of its disk", e);
+        return die_of_peer(l, "claims a disk of an impossible size", e);
     l->size = (uint64_t)size;
     l->alignment = minimum > 0 ? (uint32_t)min_u64((uint64_t)minimum, UINT32_MAX) : 1;
     if (!is_power_of_2(l->alignment) || l->alignment > ALIGNMENT_MAX)

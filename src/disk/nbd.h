@@ -27,7 +27,8 @@ struct nbd_link;
 void nbd_link_close(struct nbd_link *l);
 AUTO_DEFINE(nbd_link, nbd_link_close);
 
-/* Any thread, one is served at a time. After an ERR_PEER the link stays dead and says the same. */
+/* Any thread, one is served at a time. After an ERR_PEER the link stays dead: whatever
+ * needs the server says the same again. */
 uint64_t nbd_link_size(const struct nbd_link *l);
 [[nodiscard]] int nbd_link_pread(struct nbd_link *l, void *bytes, size_t length, uint64_t offset,
                                  struct error *e);
