@@ -20,11 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-__attribute__((weak)) double share_of(uint64_t shared, uint64_t different)
-{
-    return shared + different == 0 ? 1 : (double)shared / (double)(shared + different);
-}
-
 #define PROBLEMS_MOST 16
 
 static struct kinship k;
@@ -225,6 +220,8 @@ static int draw(struct buf *out, const char *format, struct error *e)
         return draw_dot(out, &k, e);
     if (strcmp(format, "svg") == 0)
         return draw_svg(out, &k, e);
+    if (strcmp(format, "html") == 0)
+        return draw_html(out, &k, &options, e);
     return err_set(e, ERR_USAGE, "no format %s", format);
 }
 
