@@ -58,11 +58,23 @@ static double median(double *values, size_t n)
 }
 
 /* What must be there at the least: the data of the raw file, from its mapping, hashed. */
-static void hash_mapping(const uint8_t *map, int fd, uint64_t size)
+static int hash_mapping(const char *path, struct error *e)
 {
+    AUTO_FD
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const uint8_t *map;
+    uint64_t size;
+    struct stat st;
+
     static const uint8_t *block[ITEM_BLOCKS];
     static struct id ids[ITEM_BLOCKS], clusters[ITEM_BLOCKS / CLUSTER_BLOCKS];
 
+    if (fd < 0 || fstat(fd, &st) != 0)
+        return err_sys(e, "%s", path);
+    size = (uint64_t)st.st_size;
+    map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
+        return err_sys(e, "mmap");
     for (off_t data = lseek(fd, 0, SEEK_DATA); data >= 0;) {
         off_t hole = lseek(fd, data, SEEK_HOLE);
 
@@ -78,6 +90,8 @@ static void hash_mapping(const uint8_t *map, int fd, uint64_t size)
         }
         data = lseek(fd, hole, SEEK_DATA);
     }
+    munmap((void *)(uintptr_t)map, size);
+    return 0;
 }
 
 static int scan_chain(struct disk *d, const struct scan_options *o, struct sig **out,
@@ -141,9 +155,7 @@ static int bench_scan(size_t threads, size_t rounds, int n, char **paths, struct
             double cpu = cpu_now(), wall = wall_now();
             struct id id;
 
-            if (i < 0)
-                hash_mapping(map, fd, (uint64_t)st.st_size);
-            else if (scan_image(paths[i], &o, &id, e) != 0)
+            if ((i < 0 ? hash_mapping(paths[0], e) : scan_image(paths[i], &o, &id, e)) != 0)
                 return -1;
             times[i + 1].cpu[round] = cpu_now() - cpu;
             times[i + 1].wall[round] = wall_now() - wall;
@@ -212,7 +224,7 @@ int main(int argc, char **argv)
     if (optind == argc || threads == 0 || rounds == 0)
         return 2;
     hash_init();
-    if (reader_init(&e) != 0 ||
+    if (reader_init(&e) != 0 || sig_init(&e) != 0 ||
         (read ? bench_read(argc - optind, argv + optind, &e)
               : bench_scan(threads, rounds, argc - optind, argv + optind, &e)) != 0) {
         fprintf(stderr, "bench-scan: %s\n", e.msg);

@@ -118,6 +118,8 @@ int compare_signatures(const struct sig *a, const struct sig *b, struct comparis
             return -1;
         }
     }
+    if (sig_lost(a) || sig_lost(b))
+        return err_set(e, ERR_CHANGED, "a signature file shrank while it was compared");
     finish(&c);
     c.zero_bytes = larger(&c) - c.equal_bytes - c.different_bytes;
     *out = c;

@@ -8,14 +8,19 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "hash/digest.h"
+#include "sig/mapping.h"
 #include "sig/sig.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
-/* Bytes that are hashed and looked at together: they stay in the first-level cache. */
-#define PIECE 16384
+/* Bytes that are hashed and looked at together. BLAKE3 is at full width only where a power of two
+ * of its chunks begins at a multiple of itself, so pieces count from the file's beginning. */
+#define PIECE 65536
+
+/* Files from this length on are mapped: below it a copy is as cheap. */
+#define MAPPED_MIN 65536
 
 bool sig_probe(const void *head, size_t length)
 {
@@ -130,25 +135,23 @@ static int parse_runs(struct sig *s, struct cursor c, struct error *e)
 /* Hashes the file and looks for null ids in one pass. */
 static int check_bytes(const struct sig *s, const uint8_t *bytes, size_t length, struct error *e)
 {
-    const uint8_t *ids = bytes + (length - SIG_CHECKSUM - s->n_ids * sizeof(struct id));
-    size_t left = s->n_ids * sizeof(struct id);
+    const uint8_t *end = bytes + (length - SIG_CHECKSUM), *at = bytes;
+    const uint8_t *id = end - s->n_ids * sizeof(struct id);
     bool null = false;
     struct digest d;
     struct id sum;
 
     digest_init(&d, SIG_CONTEXT_FILE);
-    digest_update(&d, bytes, (size_t)(ids - bytes));
-    while (left > 0) {
-        size_t n = left < PIECE ? left : PIECE;
+    while (at < end) {
+        size_t n = end - at < PIECE ? (size_t)(end - at) : PIECE;
 
-        digest_update(&d, ids, n);
-        for (size_t i = 0; i < n; i += sizeof(struct id))
-            null |= id_is_null((const struct id *)(ids + i));
-        ids += n;
-        left -= n;
+        digest_update(&d, at, n);
+        at += n;
+        for (; id + sizeof(struct id) <= at; id += sizeof(struct id))
+            null |= id_is_null((const struct id *)id);
     }
     digest_final(&d, &sum);
-    if (memcmp(&sum, ids, sizeof sum) != 0)
+    if (memcmp(&sum, end, sizeof sum) != 0)
         return err_set(e, ERR_FORMAT, "the signature file is damaged: its checksum is wrong");
     if (null)
         return err_set(e, ERR_FORMAT, "the signature file holds a null id");
@@ -195,15 +198,27 @@ int sig_parse(const void *bytes, size_t length, struct sig **out, struct error *
     return 0;
 }
 
-static int read_whole(struct sig *s, int fd, uint64_t length, struct error *e)
+/* Maps the file, or reads it into memory of our own. */
+static const uint8_t *bring_file(struct sig *s, int fd, size_t length, struct error *e)
 {
-    uint8_t *bytes = malloc(length);
+    if (length >= MAPPED_MIN && (s->mapping_ = sig_mapping_new(fd, length)) != NULL)
+        return sig_mapping_bytes(s->mapping_);
+    s->memory_ = malloc(length);
+    if (s->memory_ == NULL) {
+        err_memory(e, "a signature");
+        return NULL;
+    }
+    return io_pread_exact(fd, s->memory_, length, 0, e) == 0 ? s->memory_ : NULL;
+}
+
+static int read_whole(struct sig *s, int fd, size_t length, struct error *e)
+{
+    const uint8_t *bytes = bring_file(s, fd, length, e);
 
     if (bytes == NULL)
-        return err_memory(e, "a signature");
-    s->memory_ = bytes;
-    if (io_pread_exact(fd, bytes, length, 0, e) != 0 || parse_file(s, bytes, length, e) != 0)
         return -1;
+    if (parse_file(s, bytes, length, e) != 0)
+        return sig_lost(s) ? err_set(e, ERR_CHANGED, "it shrank while it was read") : -1;
     s->ids = (const struct id *)(bytes + SIG_HEADER + s->n_runs * SIG_RUN);
     return 0;
 }
@@ -219,7 +234,7 @@ int sig_read(int fd, const char *name, struct sig **out, struct error *e)
         return err_sys(e, "%s", name);
     if (!S_ISREG(st.st_mode) || st.st_size < SIG_HEADER + SIG_CHECKSUM)
         return err_set(e, ERR_FORMAT, "%s: not a signature file", name);
-    if (read_whole(s, fd, (uint64_t)st.st_size, e) != 0)
+    if (read_whole(s, fd, (size_t)st.st_size, e) != 0)
         return err_wrap(e, "%s", name);
     *out = take(s);
     return 0;

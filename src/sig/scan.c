@@ -266,8 +266,13 @@ static int scan_layout(struct scan *s, struct error *e)
         memcpy(&s->ids[l->borrowed[i].at], &l->base->ids[l->borrowed[i].from],
                (size_t)l->borrowed[i].count * sizeof *s->ids);
     progress_expect(s->options->progress, l->data_bytes);
-    return pool_run(s->options->pool, s->options->threads, s->n_items, run_item, s,
-                    s->options->cancel, e);
+    if (pool_run(s->options->pool, s->options->threads, s->n_items, run_item, s, s->options->cancel,
+                 e) != 0)
+        return -1;
+    if (l->base != NULL && sig_lost(l->base))
+        return err_set(e, ERR_CHANGED,
+                       "the signature of the backing file shrank while it was used");
+    return 0;
 }
 
 int scan_disk(struct disk *d, const struct sig *base, const struct scan_options *o,

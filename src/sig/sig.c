@@ -4,9 +4,9 @@
 #include "base/ckd.h"
 #include "base/mem.h"
 #include "sig/file.h"
+#include "sig/mapping.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 const struct id null_id;
 
@@ -41,12 +41,15 @@ void sig_unref(struct sig *s)
 {
     if (s == NULL || __atomic_sub_fetch(&s->references_, 1, __ATOMIC_ACQ_REL) != 0)
         return;
-    if (s->mapped_ != 0)
-        munmap(s->memory_, s->mapped_);
-    else
-        free(s->memory_);
+    sig_mapping_free(s->mapping_);
+    free(s->memory_);
     free(s->runs_);
     free(s);
+}
+
+bool sig_lost(const struct sig *s)
+{
+    return s->mapping_ != NULL && sig_mapping_lost(s->mapping_);
 }
 
 size_t sig_find(const struct sig *s, uint64_t cluster)

@@ -27,10 +27,10 @@ struct sig {
     const struct sig_run *runs; /* rising, not overlapping, not adjacent */
     uint64_t n_ids;
     const struct id *ids;
-    char format[16];      /* of the image that was signed: "raw", "qcow2", ... */
-    unsigned references_; /* atomic; use sig_ref() and sig_unref() */
-    void *memory_;        /* what runs and ids live in */
-    size_t mapped_;       /* length of a mapping; 0: memory_ is for free() */
+    char format[16];              /* of the image that was signed: "raw", "qcow2", ... */
+    unsigned references_;         /* atomic; use sig_ref() and sig_unref() */
+    void *memory_;                /* what the ids live in, for free(), or NULL and */
+    struct sig_mapping *mapping_; /* the mapped file */
     void *runs_;
 };
 
@@ -61,9 +61,17 @@ static inline uint64_t sig_clusters(const struct sig *s)
 }
 
 /* Reads a signature file, hostile: version, sizes, order and checksum are checked before anything
- * is used. The descriptor is borrowed; the ids may be mapped from it. ERR_FORMAT, ERR_UNSUPPORTED.
- */
+ * is used. The descriptor is borrowed; the ids of a large file are mapped from it, once sig_init()
+ * was called. ERR_FORMAT, ERR_UNSUPPORTED, ERR_CHANGED. */
 [[nodiscard]] int sig_read(int fd, const char *name, struct sig **out, struct error *e);
+
+/* Installs the SIGBUS handler that makes mapping safe; after reader_init() (disk/reader.h), before
+ * threads start. Without it every file is copied. */
+[[nodiscard]] int sig_init(struct error *e);
+
+/* True when the mapped file was cut short under the signature: ids that were lost are null now, and
+ * what was computed of it is worthless. Ask when the work is done. */
+bool sig_lost(const struct sig *s);
 
 /* The same from bytes in memory, copied. */
 [[nodiscard]] int sig_parse(const void *bytes, size_t length, struct sig **out, struct error *e);

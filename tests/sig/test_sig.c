@@ -4,8 +4,11 @@
 #include "base/buf.h"
 #include "base/io.h"
 #include "base/mem.h"
+#include "disk/reader.h"
 #include "hash/digest.h"
+#include "sig/compare.h"
 #include "sig/sig.h"
+#include "sig_make.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -185,6 +188,67 @@ static void large_files_are_read_as_well_and_written_the_same_again(void **state
     file_form(back, &again);
     assert_int_equal(file.length, again.length);
     assert_memory_equal(file.bytes, again.bytes, file.length);
+}
+
+static void a_file_that_shrinks_under_its_signature_reads_as_null_ids(void **state)
+{
+    unsigned *numbers = calloc(50000, sizeof *numbers);
+    AUTO(sig) *s = NULL, *kept = NULL, *other = NULL;
+    struct comparison c;
+    AUTO_BUF file = {};
+    AUTO_FD
+    int fd = -1, fd2 = -1;
+    struct error e;
+
+    (void)state;
+    assert_ok(sig_init(&e), &e); /* cmocka has a handler of its own in each test */
+    for (unsigned i = 0; i < 50000; i++)
+        numbers[i] = i + 1;
+    s = sig_of_numbers((uint64_t)50000 * CLUSTER_SIZE, numbers, 50000);
+    file_form(s, &file);
+    fd = memory_file(file.bytes, file.length);
+    fd2 = memory_file(file.bytes, file.length);
+    assert_ok(sig_read(fd, "a.sig", &kept, &e), &e);
+    assert_ok(sig_read(fd2, "b.sig", &other, &e), &e);
+    assert_non_null(kept->mapping_);
+    assert_int_equal(ftruncate(fd, 8192), 0);
+    assert_true(id_equal(sig_id(kept, 1), sig_id(s, 1)));
+    assert_false(sig_lost(kept));
+    assert_true(id_is_null(sig_id(kept, 49999)));
+    assert_true(sig_lost(kept));
+    assert_false(sig_lost(other));
+    assert_true(id_equal(sig_id(other, 49999), sig_id(s, 49999)));
+    assert_int_equal(compare_signatures(kept, other, &c, &e), -1);
+    assert_int_equal(e.code, ERR_CHANGED);
+    free(numbers);
+}
+
+static void thousands_of_signatures_can_be_open_again_and_again(void **state)
+{
+    const size_t n = 2000;
+    unsigned *numbers = calloc(3000, sizeof *numbers);
+    struct sig **many = calloc(n, sizeof *many);
+    AUTO(sig) *s = NULL;
+    AUTO_BUF file = {};
+    AUTO_FD
+    int fd = -1;
+    struct error e;
+
+    (void)state;
+    for (unsigned i = 0; i < 3000; i++)
+        numbers[i] = i + 1;
+    s = sig_of_numbers((uint64_t)3000 * CLUSTER_SIZE, numbers, 3000);
+    file_form(s, &file);
+    fd = memory_file(file.bytes, file.length);
+    for (unsigned round = 0; round < 2; round++) {
+        for (size_t i = 0; i < n; i++)
+            assert_ok(sig_read(fd, "a.sig", &many[i], &e), &e);
+        assert_same(many[n - 1], s);
+        for (size_t i = 0; i < n; i++)
+            sig_unref(many[i]);
+    }
+    free(many);
+    free(numbers);
 }
 
 static void a_full_disk_of_10_gib_takes_at_most_5_3_mb(void **state)
@@ -390,6 +454,8 @@ int main(void)
         cmocka_unit_test(an_empty_disk_has_a_signature_of_224_bytes),
         cmocka_unit_test(what_was_written_is_read),
         cmocka_unit_test(large_files_are_read_as_well_and_written_the_same_again),
+        cmocka_unit_test(a_file_that_shrinks_under_its_signature_reads_as_null_ids),
+        cmocka_unit_test(thousands_of_signatures_can_be_open_again_and_again),
         cmocka_unit_test(a_full_disk_of_10_gib_takes_at_most_5_3_mb),
         cmocka_unit_test(a_change_of_any_byte_is_refused),
         cmocka_unit_test(a_file_cut_short_or_too_long_is_refused),
@@ -400,6 +466,10 @@ int main(void)
         cmocka_unit_test(a_reference_keeps_it),
     };
 
+    struct error e;
+
     hash_init();
+    assert_ok(reader_init(&e), &e);
+    assert_ok(sig_init(&e), &e);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

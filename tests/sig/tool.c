@@ -126,7 +126,8 @@ int main(int argc, char **argv)
         return 2;
     hash_init();
     t.scan = (struct scan_options){.pool = pool_new(threads, &e), .progress = &t.progress};
-    if (t.scan.pool != NULL && reader_init(&e) == 0 && test_env_init(&t.env, &e) == 0) {
+    if (t.scan.pool != NULL && reader_init(&e) == 0 && sig_init(&e) == 0 &&
+        test_env_init(&t.env, &e) == 0) {
         t.library = sig_library_new(NULL, &t.scan, &t.env.env.problems, &e);
         if (t.library != NULL)
             status = run(&t, argc - optind, argv + optind, &e);
