@@ -29,16 +29,13 @@ static void put_header(uint8_t header[RECORD_HEADER], uint16_t type, uint32_t se
 
 static void put_fds(struct msghdr *message, union control *control, const int *fds, size_t n_fds)
 {
-    struct cmsghdr *h;
-
     memset(control, 0, sizeof *control);
+    control->header.cmsg_level = SOL_SOCKET;
+    control->header.cmsg_type = SCM_RIGHTS;
+    control->header.cmsg_len = CMSG_LEN(n_fds * sizeof *fds);
+    memcpy(CMSG_DATA(&control->header), fds, n_fds * sizeof *fds);
     message->msg_control = control->bytes;
     message->msg_controllen = CMSG_SPACE(n_fds * sizeof *fds);
-    h = CMSG_FIRSTHDR(message);
-    h->cmsg_level = SOL_SOCKET;
-    h->cmsg_type = SCM_RIGHTS;
-    h->cmsg_len = CMSG_LEN(n_fds * sizeof *fds);
-    memcpy(CMSG_DATA(h), fds, n_fds * sizeof *fds);
 }
 
 static int peer_error(struct error *e, const char *doing)
