@@ -23,8 +23,9 @@ static inline void auto_fd_(int *fd)
         close(*fd);
 }
 
-#define AUTO_FREE __attribute__((cleanup(auto_free_)))
-#define AUTO_FD __attribute__((cleanup(auto_fd_)))
+/* "unused", because clang warns of a variable that is only there to be released; gcc does not. */
+#define AUTO_FREE __attribute__((cleanup(auto_free_), unused))
+#define AUTO_FD __attribute__((cleanup(auto_fd_), unused))
 
 /* Defines what AUTO(tag) does with a `struct tag *`: FUNCTION(pointer), which must accept NULL. */
 #define AUTO_DEFINE(tag, function)                                                                 \
@@ -34,7 +35,7 @@ static inline void auto_fd_(int *fd)
     }                                                                                              \
     _Static_assert(1, "")
 
-#define AUTO(tag) __attribute__((cleanup(auto_##tag##_))) struct tag
+#define AUTO(tag) __attribute__((cleanup(auto_##tag##_), unused)) struct tag
 
 /* The pointer's value; the variable itself becomes NULL, so that nothing is released here. */
 #define take(p)                                                                                    \
