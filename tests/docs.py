@@ -8,7 +8,7 @@ usage: tests/docs.py [--stemma=PROGRAM] [ROOT]
 - Each option that `stemma help --dump` names has an entry in docs/man/stemma-COMMAND.1 (a tag
   line after .TP that spells the option and its argument), and the reverse.
 - Each option in a line `stemma COMMAND ...` of any document is one of that command.
-- Each block .EX to .EE in a page's EXAMPLES runs. Comments before it say how:
+- Each block .EX to .EE (or .nf to .fi) in a page's EXAMPLES runs. Comments before it say how:
       .\\" setup: COMMAND      run before, in the same empty folder; any number of lines
       .\\" exit: N             what the block's last line ends with, when not 0
       .\\" not run: REASON     for what needs a machine we do not have
@@ -178,10 +178,10 @@ def page_examples(name, page):
         if section != "EXAMPLES":
             continue
         note = re.match(r'\.?\\"\s*(.*)', line)
-        if line.startswith(".EX"):
+        if line.startswith((".EX", ".nf")):
             example = example or Example("")
             example.where, inside = f"{name}:{number}", True
-        elif line.startswith(".EE"):
+        elif line.startswith((".EE", ".fi")):
             found.append(example)
             example, inside = None, False
         elif inside and not note:
