@@ -4,8 +4,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "cluster/draw.h"
+#include "cluster/draw_page.h"
 #include "cluster/draw_part.h"
-#include "draw_page.h"
 
 #include <string.h>
 
