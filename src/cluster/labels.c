@@ -371,23 +371,15 @@ int labels_fill(struct labels *l, const uint64_t *positions, size_t n_positions,
     return labels_split(l, e);
 }
 
-size_t labels_rows_before(const struct labels *l, size_t i)
+uint32_t labels_data(const struct labels *l, size_t i)
 {
-    return l->before[i];
+    return l->before[i] == l->before[i + 1] ? 0 : l->row_data[l->before[i]];
 }
 
-size_t labels_row_disk(const struct labels *l, size_t row)
-{
-    return l->row_disk[row];
-}
-
-uint32_t labels_row_data(const struct labels *l, size_t row)
-{
-    return l->row_data[row];
-}
-
-void labels_compare(const struct labels *l, const struct relation_kernel *kernel, size_t row,
-                    size_t other, struct labels_count out[KERNEL_CELLS])
+/* KERNEL_ROWS rows from `row` on against those from `other` on; rows past the last count nothing
+ * that anyone looks at. */
+static void compare_rows(const struct labels *l, const struct relation_kernel *kernel, size_t row,
+                         size_t other, struct labels_count out[KERNEL_CELLS])
 {
     uint32_t equal[KERNEL_CELLS] = {0}, both[KERNEL_CELLS] = {0};
     uint32_t length = (uint32_t)(l->stride + l->wide_stride);
@@ -406,4 +398,44 @@ void labels_compare(const struct labels *l, const struct relation_kernel *kernel
         out[cell].both = both[cell];
         out[cell].same = equal[cell] - (length - left - right + both[cell]);
     }
+}
+
+void labels_compare(const struct labels *l, const struct relation_kernel *kernel,
+                    const size_t first[2], const size_t other[2], labels_found *found, void *arg)
+{
+    size_t row_end = l->before[first[1]], column_end = l->before[other[1]];
+    struct labels_count count[KERNEL_CELLS];
+
+    for (size_t row = l->before[first[0]]; row < row_end; row += KERNEL_ROWS) {
+        size_t column = first[0] == other[0] ? row : l->before[other[0]];
+
+        for (; column < column_end; column += KERNEL_ROWS) {
+            compare_rows(l, kernel, row, column, count);
+            for (size_t cell = 0; cell < KERNEL_CELLS; cell++) {
+                size_t x = row + cell / KERNEL_ROWS, y = column + cell % KERNEL_ROWS;
+
+                if (x < y && x < row_end && y < column_end)
+                    found(arg, l->row_disk[x], l->row_disk[y], count[cell]);
+            }
+        }
+    }
+}
+
+size_t labels_tiles(size_t n)
+{
+    size_t side = (size_t)div_up(n, LABELS_TILE);
+
+    return side * (side + 1) / 2;
+}
+
+void labels_tile(size_t n, size_t tile, size_t first[2], size_t other[2])
+{
+    size_t side = (size_t)div_up(n, LABELS_TILE), i = 0;
+
+    for (; tile >= side - i; i++)
+        tile -= side - i;
+    first[0] = i * LABELS_TILE;
+    first[1] = (size_t)min_u64(first[0] + LABELS_TILE, n);
+    other[0] = (i + tile) * LABELS_TILE;
+    other[1] = (size_t)min_u64(other[0] + LABELS_TILE, n);
 }

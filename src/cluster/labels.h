@@ -43,18 +43,25 @@ AUTO_DEFINE(labels, labels_free);
 [[nodiscard]] int labels_fill(struct labels *l, const uint64_t *positions, size_t n_positions,
                               struct error *e);
 
-/* Disks with data at any of the positions are rows, in rising order. Rows before disk i. */
-size_t labels_rows_before(const struct labels *l, size_t i);
-size_t labels_row_disk(const struct labels *l, size_t row);
-/* Positions of the row that are not zero. */
-uint32_t labels_row_data(const struct labels *l, size_t row);
+/* Positions where the disk is not zero. Disks with none have no row. */
+uint32_t labels_data(const struct labels *l, size_t i);
 
-/* KERNEL_ROWS rows from `row` on against those from `other` on: positions where both have data, and
- * where that is the same. Rows past the last count nothing. */
+/* Of two disks: positions where both have data, and where that is the same. */
 struct labels_count {
     uint32_t both, same;
 };
-void labels_compare(const struct labels *l, const struct relation_kernel *kernel, size_t row,
-                    size_t other, struct labels_count out[KERNEL_CELLS]);
+
+typedef void labels_found(void *arg, size_t i, size_t j, struct labels_count count);
+
+/* Counts for all pairs of rows i < j of disks [first, end) against [other, other_end), two ranges
+ * that are the same or rising; pairs with a disk that has no row are not told. */
+void labels_compare(const struct labels *l, const struct relation_kernel *kernel,
+                    const size_t first[2], const size_t other[2], labels_found *found, void *arg);
+
+/* All pairs of n disks in tiles of LABELS_TILE x LABELS_TILE: how many, and the two ranges of one.
+ */
+#define LABELS_TILE 64
+size_t labels_tiles(size_t n);
+void labels_tile(size_t n, size_t tile, size_t first[2], size_t other[2]);
 
 #endif

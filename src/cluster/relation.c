@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define DISKS_MAX 65535
-#define TILE 64 /* disks each way that one thread compares at a time */
+#define TILE 64 /* of the matrices, when they are mirrored */
 #define BATCH_MAX 16
 
 void relation_release(struct relation *r)
@@ -80,63 +80,36 @@ static int label_slab(void *arg, size_t item, size_t thread, struct error *e)
     return labels_fill(job->slabs[item], columns, n, e);
 }
 
-/* Rows [row, row_end) against [other, other_end), four by four. */
-static void count_rows(struct relation_job *job, const struct labels *l, size_t row, size_t row_end,
-                       size_t other, size_t other_end)
+static void add_count(void *arg, size_t i, size_t j, struct labels_count count)
 {
-    struct labels_count count[KERNEL_CELLS];
-    size_t left[KERNEL_ROWS];
+    struct relation_job *job = arg;
 
-    labels_compare(l, job->kernel, row, other, count);
-    for (size_t x = 0; x < KERNEL_ROWS && row + x < row_end; x++)
-        left[x] = labels_row_disk(l, row + x) * job->n;
-    for (size_t y = 0; y < KERNEL_ROWS && other + y < other_end; y++) {
-        size_t right = labels_row_disk(l, other + y);
-
-        for (size_t x = 0; x < KERNEL_ROWS && row + x < row_end; x++) {
-            if (row + x < other + y) {
-                job->both[left[x] + right] += count[x * KERNEL_ROWS + y].both;
-                job->same[left[x] + right] += count[x * KERNEL_ROWS + y].same;
-            }
-        }
-    }
+    job->both[i * job->n + j] += count.both;
+    job->same[i * job->n + j] += count.same;
 }
 
 static int count_tile(void *arg, size_t item, size_t thread, struct error *e)
 {
     struct relation_job *job = arg;
-    size_t i = 0, j = item, tiles = (size_t)div_up(job->n, TILE);
+    size_t first[2], other[2];
 
     (void)thread;
     (void)e;
-    for (; j >= tiles - i; i++)
-        j -= tiles - i;
-    j += i;
-    for (size_t s = 0; s < job->n_slabs; s++) {
-        const struct labels *l = job->slabs[s];
-        size_t row_end = labels_rows_before(l, (size_t)min_u64((i + 1) * TILE, job->n));
-        size_t other_end = labels_rows_before(l, (size_t)min_u64((j + 1) * TILE, job->n));
-
-        for (size_t row = labels_rows_before(l, i * TILE); row < row_end; row += KERNEL_ROWS) {
-            size_t other = i == j ? row : labels_rows_before(l, j * TILE);
-
-            for (; other < other_end; other += KERNEL_ROWS)
-                count_rows(job, l, row, row_end, other, other_end);
-        }
-    }
+    labels_tile(job->n, item, first, other);
+    for (size_t s = 0; s < job->n_slabs; s++)
+        labels_compare(job->slabs[s], job->kernel, first, other, add_count, job);
     return 0;
 }
 
 static int job_run(struct relation_job *job, struct pool *pool, const struct cancel *cancel,
                    struct error *e)
 {
-    size_t tiles = (size_t)div_up(job->n, TILE);
     uint64_t step = job->n_slabs * job->slab_width;
 
     progress_expect(job->progress, job->positions.positions);
     for (; job->first_rank < job->positions.positions; job->first_rank += step) {
         if (pool_run(pool, 0, job->n_slabs, label_slab, job, cancel, e) != 0 ||
-            pool_run(pool, 0, tiles * (tiles + 1) / 2, count_tile, job, cancel, e) != 0)
+            pool_run(pool, 0, labels_tiles(job->n), count_tile, job, cancel, e) != 0)
             return -1;
         progress_add(job->progress, min_u64(step, job->positions.positions - job->first_rank));
     }
