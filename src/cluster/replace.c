@@ -70,6 +70,12 @@ static int set_roles(struct replace *r, struct error *e)
 
 /* ---- how far an interrupted run came ---- */
 
+/* What stands on `m` names this. */
+static const char *base_path(const struct replace_image *m)
+{
+    return m->role == ROLE_BASE ? m->path : m->path_base;
+}
+
 static int refuse_taken(const char *path, struct error *e)
 {
     return err_set(e, ERR_DENIED,
@@ -134,6 +140,17 @@ static int check_original(const struct replace_image *m, const struct replace_na
     return 0;
 }
 
+/* An overlay that stands on something else than the plan wants is no work of an interrupted run. */
+static int check_same_plan(const struct replace *r, const struct replace_image *m, struct error *e)
+{
+    const char *now = m->item->stands_on;
+
+    if (!m->swapped || m->role != ROLE_LEAF || now == NULL ||
+        strcmp(now, base_path(&r->images[m->item->backing])) == 0)
+        return 0;
+    return refuse_taken(m->path_old, e);
+}
+
 static int inspect_image(struct replace *r, size_t item, struct replace_names *x, struct error *e)
 {
     struct replace_image *m = &r->images[item];
@@ -142,6 +159,8 @@ static int inspect_image(struct replace *r, size_t item, struct replace_names *x
 
     if (replace_read_names(r, m, x, e) < 0)
         return -1;
+    if (m->role == ROLE_ALONE)
+        return 0;
     if (m->role == ROLE_BASE)
         return replace_watch(r, m, m->path, e);
     if (inspect_kept(m, &x->image, root ? &x->base : &x->old, kept, e) < 0)
@@ -151,7 +170,7 @@ static int inspect_image(struct replace *r, size_t item, struct replace_names *x
     if (m->swapped && root && m->item->base_format == NULL)
         return refuse_taken(m->path_base, e);
     if (m->swapped)
-        return 0;
+        return check_same_plan(r, m, e);
     if (x->image.kind == ENTRY_LINK)
         return check_original(m, x, root ? &x->base : &x->old, e) < 0
                    ? -1
@@ -160,12 +179,6 @@ static int inspect_image(struct replace *r, size_t item, struct replace_names *x
 }
 
 /* ---- the steps ---- */
-
-/* What stands on `m` names this. */
-static const char *base_path(const struct replace_image *m)
-{
-    return m->role == ROLE_BASE ? m->path : m->path_base;
-}
 
 static const char *base_format(const struct replace_image *m)
 {
@@ -244,13 +257,33 @@ static int add_content(struct replace *r, size_t item, struct error *e)
     return m->based ? 0 : add(r, REPLACE_STEP_NAME_BASE, item, m->path_new, m->path_base, e);
 }
 
+/* What a run that was interrupted after the swap left to be done, whatever the plan is now. */
+static int add_finish(struct replace *r, size_t item, const struct replace_names *x,
+                      struct error *e)
+{
+    const struct replace_image *m = &r->images[item];
+    const struct entry *original = x->old.kind != ENTRY_NONE ? &x->old : &x->base;
+    bool marked = entry_marked(&x->image);
+
+    if (m->item->base || original->kind != ENTRY_REGULAR || entry_marked(original) ||
+        x->image.kind != ENTRY_REGULAR || entry_same(&x->image, original))
+        return 0;
+    if (original == &x->base && (marked || entry_same_time(&x->image, original)) &&
+        x->base.st.st_mode & WRITE_BITS &&
+        add(r, REPLACE_STEP_FREEZE, item, m->path, m->path_base, e) < 0)
+        return -1;
+    return marked ? add(r, REPLACE_STEP_SETTLE, item, m->path, m->path, e) : 0;
+}
+
 static int add_swap(struct replace *r, size_t item, const struct replace_names *x, struct error *e)
 {
     struct replace_image *m = &r->images[item];
     bool freeze = !m->swapped || x->base.st.st_mode & WRITE_BITS;
     bool settle = !m->swapped || entry_marked(&x->image);
 
-    if (m->role == ROLE_ALONE || m->role == ROLE_BASE)
+    if (m->role == ROLE_ALONE)
+        return add_finish(r, item, x, e);
+    if (m->role == ROLE_BASE)
         return 0;
     if (m->role == ROLE_LEAF && !m->kept &&
         add(r, REPLACE_STEP_KEEP_OLD, item, m->path, m->path_old, e) < 0)
@@ -293,8 +326,9 @@ static int add_steps(struct replace *r, const struct replace_names *names, struc
     for (size_t i = 0; i < r->n; i++) {
         const struct replace_image *m = &r->images[i];
 
-        if (m->role != ROLE_ALONE && m->role != ROLE_BASE &&
-            replace_add_remove_new(r, i, &names[i], e) < 0)
+        bool foreign = m->role == ROLE_ALONE && !entry_marked(&names[i].new);
+
+        if (m->role != ROLE_BASE && !foreign && replace_add_remove_new(r, i, &names[i], e) < 0)
             return -1;
     }
     for (size_t i = 0; i < r->n; i++) {
@@ -378,7 +412,7 @@ struct replace *replace_plan(const struct replace_item *items, size_t n,
     if (replace_refuse_twins(r, e) < 0 || set_roles(r, e) < 0)
         return NULL;
     for (size_t i = 0; i < n; i++) {
-        if (r->images[i].role != ROLE_ALONE && inspect_image(r, i, &names[i], e) < 0)
+        if (inspect_image(r, i, &names[i], e) < 0)
             return NULL;
     }
     if (add_steps(r, names, e) < 0 || check_folders(r, e) < 0)

@@ -14,7 +14,8 @@
  *           overlay on that takes its name.
  *   base    carries others already (overlays that exist name it, or it is a NAME.stemma-base): it
  *           keeps its name and is not touched; new overlays stand on it as it is.
- *   alone   neither: not touched.
+ *   alone   neither: not touched, but for what an interrupted run left to be finished under its
+ *           name (a work file, a mark, the write bits of a root).
  *
  * ---- names ----
  *
@@ -99,6 +100,9 @@ struct replace_item {
     /* Format of NAME.stemma-base where an interrupted run has swapped NAME already: that of the
      * backing file of what stands under NAME. NULL when it is no overlay. */
     const char *base_format;
+    /* The backing file of what is under NAME now, absolute; NULL when there is none or it is not
+     * known. Tells an interrupted run, which goes on, from another plan, which is refused. */
+    const char *stands_on;
 };
 
 enum replace_kind {

@@ -228,6 +228,26 @@ static void a_committed_family_is_not_replaced_again_by_the_same_names(void **st
     assert_refused(ERR_DENIED, "R.img.stemma-base");
 }
 
+static void an_overlay_that_was_not_committed_is_not_moved_to_another_base(void **state)
+{
+    struct error e;
+    AUTO(replace) *r = NULL;
+    char base[PATH_MAX];
+    size_t n;
+
+    (void)state;
+    assert_ok(family_replace(&family_quick_worker, NULL, &e), &e);
+    assert_non_null(realpath("R.img.stemma-base", base));
+    family_items[D].stands_on = base;
+    r = plan_of(family_items, FAMILY, &e);
+    assert_non_null(r);
+    replace_steps(r, &n);
+    assert_int_equal(n, 0); /* all was done */
+    family_items[D].stands_on = "/elsewhere";
+    assert_refused(ERR_DENIED, "D.img.stemma-old");
+    family_items[D].stands_on = NULL;
+}
+
 static void other_hard_links_are_refused(void **state)
 {
     (void)state;
@@ -568,6 +588,8 @@ int main(void)
         cmocka_unit_test_setup(commit_wants_the_overlay_there, setup),
         cmocka_unit_test_setup(names_that_are_taken_are_refused, setup),
         cmocka_unit_test_setup(a_committed_family_is_not_replaced_again_by_the_same_names, setup),
+        cmocka_unit_test_setup(an_overlay_that_was_not_committed_is_not_moved_to_another_base,
+                               setup),
         cmocka_unit_test_setup(other_hard_links_are_refused, setup),
         cmocka_unit_test_setup(what_is_no_file_is_refused, setup),
         cmocka_unit_test_setup(a_symbolic_link_is_followed_and_stays, setup),

@@ -97,6 +97,48 @@ static void the_same_without_hard_links(void **state)
     kill_at_every_step(true);
 }
 
+static bool marked(const char *path)
+{
+    struct stat st;
+
+    assert_int_equal(lstat(path, &st), 0);
+    return (st.st_mode & S_ISVTX) != 0;
+}
+
+/* A plan that is made anew sees overlays where the interrupted one had images. */
+static void another_plan_finishes_what_was_swapped(void **state)
+{
+    struct error e;
+
+    (void)state;
+    for (int at = 1; at < 1000; at++) {
+        struct replace_item items[FAMILY];
+        const struct replace_options o = {};
+        AUTO(replace) *r = NULL;
+        struct stat st;
+
+        make_family();
+        if (ends_before(replace_quickly, at, false))
+            break;
+        memcpy(items, family_items, sizeof items);
+        for (int i = 0; i < FAMILY; i++)
+            items[i].backing = REPLACE_NONE;
+        r = replace_plan(items, FAMILY, &o, &e);
+        assert_non_null(r);
+        assert_ok(replace_run(r, &family_quick_worker, NULL, &e), &e);
+        for (int i = 0; i < FAMILY; i++)
+            assert_false(marked(family_paths[i]));
+        assert_int_equal(stat("R.img", &st), 0);
+        if (st.st_ino != family_inodes[R]) {
+            assert_int_equal(stat("R.img" REPLACE_BASE, &st), 0);
+            assert_int_equal(st.st_mode & 0222, 0);
+        }
+        assert_int_not_equal(run("ls *.stemma-new sub/*.stemma-new 2>/dev/null"), 0);
+        assert_ok(undo(NULL, &e), &e);
+        assert_family_restored();
+    }
+}
+
 static void undo_may_end_anywhere_too(void **state)
 {
     struct error e;
@@ -171,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ending_before_any_call_loses_nothing),
         cmocka_unit_test(the_same_without_hard_links),
+        cmocka_unit_test(another_plan_finishes_what_was_swapped),
         cmocka_unit_test(undo_may_end_anywhere_too),
         cmocka_unit_test(an_error_at_any_call_loses_nothing),
         cmocka_unit_test(killed_at_random_moments),
