@@ -25,7 +25,7 @@ static int check_leaves(const struct kinship *k, struct error *e)
 
 static int check_neighbours(const struct kinship *k, struct error *e)
 {
-    for (size_t i = 0; i < k->n; i++) {
+    for (size_t i = 0; k->n_neighbours > 0 && i < k->n; i++) {
         const struct neighbour *list = k->neighbours + i * k->n_neighbours;
         bool ended = false;
 
