@@ -19,6 +19,7 @@ static void put_image(struct json *j, const struct kinship *k, const struct draw
 
     draw_escape(&path, image->path);
     buf_put_u8(&path, 0);
+    j->out->failed |= path.failed;
     json_object(j, NULL);
     json_string(j, "name", labels->image[i]);
     json_string(j, "path", path.failed ? "" : (const char *)path.bytes);
@@ -158,6 +159,7 @@ static void put_problems(struct json *j, const char *key, const struct draw_opti
             continue;
         draw_escape(&path, o->problems[i].path != NULL ? o->problems[i].path : "");
         buf_put_u8(&path, 0);
+        j->out->failed |= path.failed;
         json_object(j, NULL);
         json_string(j, "path", path.failed ? "" : (const char *)path.bytes);
         json_string(j, "message", o->problems[i].text);

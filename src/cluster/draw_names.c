@@ -251,6 +251,8 @@ static int label_twins(const struct kinship *k, struct draw_labels *l, struct er
 {
     AUTO_FREE
     struct leaf_ref *refs = mem_array(k->n_leaves, sizeof *refs, "labels", e);
+    AUTO_FREE
+    char *before = NULL; /* the label before this one, as it was */
 
     if (refs == NULL)
         return -1;
@@ -259,21 +261,23 @@ static int label_twins(const struct kinship *k, struct draw_labels *l, struct er
     qsort(refs, k->n_leaves, sizeof *refs, leaf_ref_compare);
     for (size_t i = 0; i < k->n_leaves; i++) {
         const struct kinship_leaf *leaf = &k->leaves[refs[i].index];
-        bool twin = (i > 0 && strcmp(refs[i - 1].label, refs[i].label) == 0) ||
-                    (i + 1 < k->n_leaves && strcmp(refs[i + 1].label, refs[i].label) == 0);
+        const char *label = refs[i].label;
+        bool twin = (before != NULL && strcmp(before, label) == 0) ||
+                    (i + 1 < k->n_leaves && strcmp(refs[i + 1].label, label) == 0);
+        char *longer;
 
+        free(before);
+        before = mem_string(label, e);
+        if (before == NULL)
+            return -1;
         if (!twin || leaf->count == 1)
             continue;
-        l->leaf[refs[i].index] = mem_printf(e, "%s at %s", refs[i].label, l->image[leaf->first]);
-        if (l->leaf[refs[i].index] == NULL) {
-            l->leaf[refs[i].index] = refs[i].label;
+        longer = mem_printf(e, "%s at %s", label, l->image[leaf->first]);
+        if (longer == NULL)
             return -1;
-        }
+        free(l->leaf[refs[i].index]);
+        l->leaf[refs[i].index] = longer;
     }
-    /* the old labels were needed for comparing until here */
-    for (size_t i = 0; i < k->n_leaves; i++)
-        if (l->leaf[refs[i].index] != refs[i].label)
-            free(refs[i].label);
     return 0;
 }
 

@@ -198,6 +198,7 @@ static void put_leaf(struct svg *s, uint32_t i)
         buf_put_u8(&path, 0);
         if (m > leaf->first)
             buf_printf(s->out, ", ");
+        s->out->failed |= path.failed;
         if (!path.failed)
             put_xml(s->out, (const char *)path.bytes);
     }

@@ -271,6 +271,7 @@ static size_t row_width(struct text *t, const struct draw_row *row, size_t enoug
         AUTO_BUF marks = {};
 
         put_marks(t, t->leaves[i], &marks);
+        t->canvas.out->failed |= marks.failed;
         width += text_width(t->labels.leaf[t->leaves[i]]) + (i > 0 ? 3 : 0) +
                  (marks.failed ? 0 : text_width((char *)marks.bytes));
     }

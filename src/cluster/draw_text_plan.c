@@ -153,11 +153,14 @@ static bool put_spelled(struct canvas *c, const struct kinship *k, const bool *n
         dash |= k->images[i].path[0] == '-';
         draw_shell_word(&word, k->images[i].path);
         buf_put_u8(&word, 0);
-        if (word.failed)
-            return false;
+        if (word.failed) {
+            c->out->failed = true;
+            return true;
+        }
         widest = text_width((char *)word.bytes) > widest ? text_width((char *)word.bytes) : widest;
         buf_put(&words, word.bytes, word.length);
     }
+    c->out->failed |= words.failed;
     if (words.failed || n > COMMAND_PATHS || widest + 6 > c->columns)
         return false;
     canvas_put(c, STYLE_PLAIN, dash ? "  stemma rebase --" : "  stemma rebase");

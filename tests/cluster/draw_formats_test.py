@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The family tree as Newick, DOT and SVG, read back by parsers that know nothing of stemma."""
+import json
 import re
 import shutil
 import subprocess
@@ -178,6 +179,22 @@ class Svg(unittest.TestCase):
     def test_nothing_and_one(self):
         self.assertEqual(self.names(self.draw(Sample([], None, None))), [])
         self.assertEqual(self.names(self.draw(Sample([Image('/a')], None, None))), ['a'])
+
+
+class Command(unittest.TestCase):
+    def test_a_shell_reads_the_paths_back_from_the_command(self):
+        paths = HOSTILE[:-1] + [b'/plain/a.img', b'-rf', b'/it\'s', b'/$(reboot)`x`!*?', b'/a b',
+                                b'/back\\n', '/é日'.encode(), b'/tab\there', b'~', b'/q"', b'#x']
+        sample = Sample([Image(p) for p in paths], lambda i, j: MIB, lambda i, j: GIB)
+        sample.plan = [(1, None, GIB, 0)] + [(0, 0, MIB, GIB)] * (len(paths) - 1)
+        page = sample.draw(TOOL, 'html').decode()
+        data = re.search('id="data">(.*?)</script>', page, re.S)[1]
+        command = json.loads(data)['command']
+        self.assertTrue(re.sub('[\ufffe\uffff]', '', command).isprintable())
+        self.assertTrue(command.startswith('stemma rebase -- '))
+        done = subprocess.run(['bash', '-c', 'printf "%s\\0" ' + command[len('stemma rebase -- '):]],
+                              capture_output=True, check=True)
+        self.assertEqual(done.stdout.split(b'\0')[:-1], paths)
 
 
 unittest.main(verbosity=0)

@@ -190,8 +190,9 @@ class Page(unittest.TestCase):
         many.joins = [(i * 65536 + 1, GIB, [n + i - 1 if i else 0, i + 1]) for i in range(n - 1)]
         many.matrix = False
         for sample in none, one, many:
-            for width in 1280, 390:
-                self.show(sample, width)
+            self.show(sample, 390)
+        self.assertLess(len(self.texts('.kin tbody tr')), n)
+        self.value("document.getElementById('unfold').click()")
         self.assertEqual(len(self.texts('.kin tbody tr')), n)
         self.assertIn('--matrix', self.texts('#matrix-box')[0])
 

@@ -8,6 +8,7 @@
   const byId = (id) => document.getElementById(id);
   const SVG = 'http://www.w3.org/2000/svg';
   const HEAD = 26; // pixels of a table's head; its rows are as high as the style says
+  const LARGE = 1000; // leaves that a family shows at once
   const rowHeight = () => parseFloat(
     getComputedStyle(document.documentElement).getPropertyValue('--row'));
 
@@ -87,8 +88,14 @@
   const deepest = Math.max(65536, ...related.map((f) => joins[f.root - nLeaves].different));
   const scale = (different) => Math.log2(1 + different / 65536) / Math.log2(1 + deepest / 65536);
 
-  const matches = (leaf) => sought !== '' && (leaves[leaf].name.toLowerCase().includes(sought) ||
-    leafImages(leaf).some((i) => i.path.toLowerCase().includes(sought)));
+  // Of each node: whether a leaf below it is sought.
+  const hits = new Uint8Array(nLeaves + joins.length);
+  function seek() {
+    for (let leaf = 0; leaf < nLeaves; leaf++)
+      hits[leaf] = sought !== '' && (leaves[leaf].name.toLowerCase().includes(sought) ||
+        leafImages(leaf).some((i) => i.path.toLowerCase().includes(sought)));
+    joins.forEach((j, i) => { hits[nLeaves + i] = j.children.some((c) => hits[c]); });
+  }
   function leafImages(leaf) {
     return images.slice(leaves[leaf].first, leaves[leaf].first + leaves[leaf].count);
   }
@@ -203,7 +210,7 @@
   }
 
   function drawRow({ node, seam }, toggle) {
-    const within = below(node), hit = within.some(matches);
+    const within = below(node);
     const data_bytes = sum(within, (l) => sum(leafImages(l), (i) => i.data_bytes));
     const cells = [nameCell(node, toggle), el('td', { class: 'n data' }, size(data_bytes))];
     if (seam === null) {
@@ -216,7 +223,7 @@
         el('td', { class: 'n shared' }, el('span', { class: 'meter', 'aria-hidden': 'true' }, meter),
         el('span', { class: 'part' }, percent(part))));
     }
-    return el('tr', { class: sought === '' ? null : hit ? 'hit' : 'miss' }, cells);
+    return el('tr', { class: sought === '' ? null : hits[node] ? 'hit' : 'miss' }, cells);
   }
 
   function familyView(family, index) {
@@ -253,7 +260,7 @@
   function drawAlone() {
     const list = el('ul', { class: 'alone' });
     const draw = () => list.replaceChildren(...alone.map(({ root, bytes }) =>
-      el('li', { class: sought === '' ? null : matches(root) ? 'hit' : 'miss' },
+      el('li', { class: sought === '' ? null : hits[root] ? 'hit' : 'miss' },
         fill(fitted(leaves[root].name), { title: leafImages(root).map((i) => i.path).join('\n') },
           []),
         leafImages(root).some((i) => i.in_use) ? el('span', {}, 'in use') : null,
@@ -267,16 +274,31 @@
 
   function search() {
     sought = byId('search').value.trim().toLowerCase();
-    let found = 0;
-    for (let leaf = 0; leaf < nLeaves; leaf++) found += matches(leaf);
+    seek();
+    const found = hits.subarray(0, nLeaves).reduce((total, hit) => total + hit, 0);
     // what was folded shows itself when it holds a match
-    if (found)
-      for (const node of [...folded]) if (below(node).some(matches)) folded.delete(node);
+    for (const node of [...folded]) if (hits[node]) folded.delete(node);
     for (const view of views) view.draw();
     byId('found').textContent = sought === '' ? '' : count(found, 'match').replace(/hs$/, 'hes');
   }
 
+  // A large family shows its largest distances first; the rest unfolds by hand.
+  function foldLarge({ root, leaves: n }) {
+    if (n <= LARGE) return;
+    const inside = [], stack = [root];
+    while (stack.length) {
+      const node = stack.pop();
+      if (node < nLeaves) continue;
+      inside.push(node);
+      stack.push(...joins[node - nLeaves].children);
+    }
+    // a join stands after its children, so at equal distances the upper one stays open
+    inside.sort((a, b) => joins[b - nLeaves].different - joins[a - nLeaves].different || b - a);
+    for (const node of inside.slice(LARGE / 2)) folded.add(node);
+  }
+
   function drawTree() {
+    related.forEach(foldLarge);
     if (!images.length)
       byId('families').append(el('p', { class: 'card empty' }, 'No images.'));
     related.forEach((family, i) => views.push(familyView(family, i)));
