@@ -331,10 +331,10 @@ int qcow2_table_run(struct qcow2_table *t, uint64_t offset, struct qcow2_run *ou
             walk_add(&w, &none);
             w.ended |= ++w.l1 >= SPAN_L1;
         } else if (walk_slice(t, &w, table, e) != 0) {
-            /* what is wrong behind the run is told to whoever asks there */
-            if (w.run.length > 0)
-                break;
-            return -1;
+            /* what is damaged behind the run is told to whoever asks there */
+            if (w.run.length == 0 || e->code != ERR_FORMAT)
+                return -1;
+            break;
         }
     }
     *out = w.run;

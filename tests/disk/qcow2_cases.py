@@ -182,6 +182,16 @@ def make_good():
     i.data(2, b'first table')
     good('l1-entry-unallocated', i)
 
+    # more L2 tables than are kept in memory; each describes another cluster of its own
+    i = Image(size=150 * 64 * 512, l1_entries=150, l1_offset=5 * 512)
+    i.append(bytes(3 * 512))
+    for n in range(150):
+        pattern = b'table %03d' % n
+        i.disk[n * 64 * 512:n * 64 * 512 + 512] = (pattern * 64)[:512]
+        l2 = i.append(be64(len(i.bytes) + 512 | COPIED) + bytes(504))
+        i.append((pattern * 64)[:512])
+        i.set(5 * 512 + 8 * n, be64(l2 | COPIED))
+    good('l2-tables-many', i)
     i = Image(bits=12)
     i.compressed(0, b'at the very end', pad=False)
     good('compressed-up-to-the-end', i)
@@ -450,8 +460,10 @@ def main():
     make_good()
     make_bad()
     if sys.argv[1] == '--corpus':
+        seen = set()
         for name, case in {**GOOD, **BAD}.items():
-            if len(case[0]) <= 100 << 10:
+            if len(case[0]) <= 100 << 10 and case[0] not in seen:
+                seen.add(case[0])
                 with open(f'{sys.argv[2]}/{name}', 'wb') as f:
                     f.write(case[0])
         return 0
