@@ -5,12 +5,16 @@
 #include "disk/reader.h"
 #include "env_files.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #define FILE_BYTES ((3u << 20) + 1234)
@@ -130,6 +134,8 @@ static void what_is_cached_is_mapped_and_what_is_not_is_read(void **state)
     f = host_file_open(path, &e);
     r = reader_new(&e);
     assert_true(f != NULL && r != NULL);
+    if (f->direct_fd < 0)
+        skip(); /* a file system in memory */
     drop_from_cache(f->fd);
     assert_ok(reader_visit_file(r, f, 0, 65536, copy, s, &e), &e);
     assert_null(atomic_load(&f->map));
@@ -139,6 +145,53 @@ static void what_is_cached_is_mapped_and_what_is_not_is_read(void **state)
     map = atomic_load(&f->map);
     assert_ptr_equal(s->at, map);
     assert_in_range(atomic_load(&f->read_bytes), 2 * 65536, 2 * 65536 + 8192);
+}
+
+/* What the kernel says this process had the device read; -1 where it does not say. */
+static int64_t device_bytes(void)
+{
+    FILE *f = fopen("/proc/self/io", "r");
+    int64_t n = -1;
+    char line[128];
+
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        (void)!sscanf(line, "read_bytes: %jd", &n);
+    if (f != NULL)
+        fclose(f);
+    return n;
+}
+
+static void scattered_pieces_cost_what_they_hold_and_are_counted_right(void **state)
+{
+    int64_t before = device_bytes(), spent;
+
+    (void)state;
+    if (before < 0)
+        skip();
+    for (int direct = 0; direct < 2; direct++) {
+        AUTO_FREE
+        struct seen *s = calloc(1, sizeof *s);
+        AUTO(host_file) *f = NULL;
+        AUTO(reader) *r = NULL;
+        struct error e;
+
+        f = host_file_open(path, &e);
+        r = reader_new(&e);
+        assert_true(f != NULL && r != NULL);
+        if (f->direct_fd < 0)
+            skip();
+        if (direct == 0)
+            close(take_fd(&f->direct_fd));
+        drop_from_cache(f->fd);
+        before = device_bytes();
+        for (uint64_t at = 0; at + 65536 <= FILE_BYTES; at += 4 * 65536)
+            assert_ok(reader_visit_file(r, f, at, 65536, copy, s, &e), &e);
+        spent = device_bytes() - before;
+        if (spent == 0)
+            skip(); /* a file system that does not account, or keeps its pages */
+        assert_in_range(atomic_load(&f->read_bytes), spent - spent / 100, spent + spent / 100);
+        assert_int_equal(spent, 12 * 65536);
+    }
 }
 
 /* The first time the file is cut while it is looked at; the visitor then touches what is gone. */
@@ -222,15 +275,63 @@ static void several_threads_share_a_file(void **state)
         pthread_join(threads[i], NULL);
 }
 
+/* As on kernels before 6.5, or in a sandbox. */
+static void take_cachestat_away(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 451, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        skip();
+}
+
+/* The last test: there is no way back. */
+static void without_cachestat_all_this_holds_too(void **state)
+{
+    int64_t before, spent;
+
+    take_cachestat_away();
+    bytes_are_the_same_on_every_way(state);
+    what_is_cached_is_mapped_and_what_is_not_is_read(state);
+    before = device_bytes();
+    AUTO_FREE
+    struct seen *s = calloc(1, sizeof *s);
+    AUTO(host_file) *f = NULL;
+    AUTO(reader) *r = NULL;
+    struct error e;
+
+    f = host_file_open(path, &e);
+    r = reader_new(&e);
+    assert_true(f != NULL && r != NULL && s != NULL);
+    drop_from_cache(f->fd);
+    before = device_bytes();
+    for (uint64_t at = 0; at + 65536 <= FILE_BYTES; at += 4 * 65536)
+        assert_ok(reader_visit_file(r, f, at, 65536, copy, s, &e), &e);
+    spent = device_bytes() - before;
+    if (spent <= 0)
+        skip();
+    /* the question itself may read a page */
+    assert_in_range(atomic_load(&f->read_bytes), spent - spent / 100, spent + spent / 100);
+    assert_in_range(spent, 12 * 65536, 12 * (65536 + 4096));
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(bytes_are_the_same_on_every_way),
         CASE(what_is_cached_is_mapped_and_what_is_not_is_read),
+        CASE(scattered_pieces_cost_what_they_hold_and_are_counted_right),
         CASE(a_file_cut_while_it_is_visited_is_an_error_and_no_crash),
         CASE(a_bus_error_that_is_not_ours_ends_the_program_as_ever),
         CASE(several_threads_share_a_file),
+        CASE(without_cachestat_all_this_holds_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
