@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "app/job.h"
+
+#include "app/protocol.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Optional strings: u8 present, then the string. */
+static void put_optional(struct buf *b, const char *text)
+{
+    buf_put_u8(b, text != NULL);
+    if (text != NULL)
+        buf_put_string(b, text);
+}
+
+static char *get_optional(struct cursor *c)
+{
+    return cursor_u8(c) != 0 ? cursor_string(c, STRING_MAX) : NULL;
+}
+
+void job_release(struct job *job)
+{
+    for (size_t i = 0; job->sources != NULL && i < job->n_sources; i++) {
+        struct job_source *s = &job->sources[i];
+
+        free(s->name);
+        free(s->guest);
+        free(s->fixed);
+        free(s->format);
+        free(s->snapshot);
+        free(s->export_name);
+    }
+    free(job->sources);
+    free(job->backing_name);
+    free(job->backing_format);
+    *job = (struct job){};
+}
+
+static void put_source(struct buf *b, const struct job_source *s)
+{
+    buf_put_string(b, s->name);
+    put_optional(b, s->guest);
+    put_optional(b, s->fixed);
+    put_optional(b, s->format);
+    put_optional(b, s->snapshot);
+    put_optional(b, s->export_name);
+    buf_put_u8(b, (uint8_t)(s->in_use | s->skip << 1));
+}
+
+static void get_source(struct cursor *c, struct job_source *s)
+{
+    uint8_t flags;
+
+    s->name = cursor_string(c, STRING_MAX);
+    s->guest = get_optional(c);
+    s->fixed = get_optional(c);
+    s->format = get_optional(c);
+    s->snapshot = get_optional(c);
+    s->export_name = get_optional(c);
+    flags = cursor_u8(c);
+    s->in_use = flags & 1;
+    s->skip = flags & 2;
+}
+
+void job_encode(struct buf *out, const struct job *job)
+{
+    uint64_t threshold;
+
+    memcpy(&threshold, &job->threshold, sizeof threshold);
+    buf_put_u16(out, (uint16_t)job->kind);
+    buf_put_u8(out, (uint8_t)job->linkage);
+    buf_put_u64(out, threshold);
+    buf_put_u16(out, (uint16_t)(job->plan | job->all << 1 | job->sketch << 2 | job->matrix << 3 |
+                                job->exact << 4 | job->empty << 5 | job->pve << 6 |
+                                job->storage_config << 7));
+    put_optional(out, job->backing_name);
+    put_optional(out, job->backing_format);
+    buf_put_u32(out, (uint32_t)job->n_sources);
+    for (size_t i = 0; i < job->n_sources; i++)
+        put_source(out, &job->sources[i]);
+}
+
+int job_decode(struct cursor *c, struct job *out, struct error *e)
+{
+    struct job job = {.kind = (enum job_kind)cursor_le16(c)};
+    uint64_t threshold;
+    unsigned flags;
+    uint32_t n;
+
+    job.linkage = (enum linkage)cursor_u8(c);
+    threshold = cursor_le64(c);
+    memcpy(&job.threshold, &threshold, sizeof threshold);
+    flags = cursor_le16(c);
+    job.plan = flags & 1;
+    job.all = flags & 2;
+    job.sketch = flags & 4;
+    job.matrix = flags & 8;
+    job.exact = flags & 16;
+    job.empty = flags & 32;
+    job.pve = flags & 64;
+    job.storage_config = flags & 128;
+    job.backing_name = get_optional(c);
+    job.backing_format = get_optional(c);
+    n = cursor_le32(c);
+    if (n > cursor_left(c)) { /* a source takes more than a byte */
+        job_release(&job);
+        return err_set(e, ERR_PEER, "a job of %u sources in %zu bytes", n, cursor_left(c));
+    }
+    job.sources = mem_array(n, sizeof *job.sources, "the sources of a job", e);
+    if (job.sources == NULL) {
+        job_release(&job);
+        return -1;
+    }
+    job.n_sources = n;
+    for (uint32_t i = 0; i < n && !c->bad; i++)
+        get_source(c, &job.sources[i]);
+    if (c->bad) {
+        job_release(&job);
+        return err_set(e, ERR_PEER, "a job that is cut short");
+    }
+    *out = job;
+    return 0;
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "app/seal.h"
+
+#include "base/auto.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <seccomp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+/* Not in the headers of every system that we build on; numbers are the same on all architectures.
+ */
+#define NR_LANDLOCK_CREATE_RULESET 444
+#define NR_LANDLOCK_RESTRICT_SELF 446
+#define NR_CACHESTAT 451
+#define LANDLOCK_VERSION_FLAG 1u
+
+/* struct landlock_ruleset_attr of Linux 6.12 (ABI 6); older kernels take its beginning. */
+struct ruleset {
+    uint64_t files, network, scoped;
+};
+
+int seal_landlock_abi(void)
+{
+    long abi = syscall(NR_LANDLOCK_CREATE_RULESET, NULL, 0, LANDLOCK_VERSION_FLAG);
+
+    return abi < 0 ? 0 : (int)abi;
+}
+
+/* Handles every right this kernel knows and grants none. */
+static int landlock_deny_all(struct error *e)
+{
+    int abi = seal_landlock_abi();
+    struct ruleset rules = {.files = (UINT64_C(1) << 13) - 1};
+    size_t size = abi >= 6 ? sizeof rules : abi >= 4 ? 16 : 8;
+    AUTO_FD
+    int fd = -1;
+
+    if (abi >= 2)
+        rules.files |= UINT64_C(1) << 13; /* rename and link across folders */
+    if (abi >= 3)
+        rules.files |= UINT64_C(1) << 14; /* truncate by path */
+    if (abi >= 5)
+        rules.files |= UINT64_C(1) << 15; /* ioctl on devices */
+    if (abi >= 4)
+        rules.network = 3; /* bind and connect */
+    if (abi >= 6)
+        rules.scoped = 3; /* abstract sockets and signals of others */
+    fd = (int)syscall(NR_LANDLOCK_CREATE_RULESET, &rules, size, 0);
+    if (fd < 0)
+        return err_sys(e, "sandbox: Landlock ruleset");
+    if (syscall(NR_LANDLOCK_RESTRICT_SELF, fd, 0) != 0)
+        return err_sys(e, "sandbox: Landlock");
+    return 0;
+}
+
+/* No core files of guests' data, and no more memory than the machine has. */
+static int limit_resources(struct error *e)
+{
+    struct rlimit none = {0, 0};
+    struct rlimit data;
+    struct sysinfo info;
+
+    if (setrlimit(RLIMIT_CORE, &none) != 0)
+        return err_sys(e, "sandbox: core size limit");
+    if (SANITIZED || sysinfo(&info) != 0) /* a sanitizer's shadow is larger than any machine */
+        return 0;
+    data.rlim_cur = data.rlim_max = (rlim_t)info.totalram * info.mem_unit;
+    if (setrlimit(RLIMIT_DATA, &data) != 0)
+        return err_sys(e, "sandbox: memory limit");
+    return 0;
+}
+
+int seal_before_threads(enum sandbox_mode mode, struct error *e)
+{
+    if (limit_resources(e) != 0)
+        return -1;
+    if (mode == SANDBOX_OFF)
+        return 0;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return err_sys(e, "sandbox: no_new_privs");
+    if (seal_landlock_abi() > 0)
+        return landlock_deny_all(e);
+    if (mode == SANDBOX_REQUIRE)
+        return err_set(e, ERR_UNSUPPORTED,
+                       "sandbox: this kernel has no Landlock; --sandbox=auto does without it");
+    return 0;
+}
+
+/* What hashing, comparing and talking over held descriptors needs. No call here makes a descriptor
+ * from a name. */
+static const int allowed_calls[] = {
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(pread64),
+    SCMP_SYS(pwrite64),
+    SCMP_SYS(readv),
+    SCMP_SYS(writev),
+    SCMP_SYS(preadv),
+    SCMP_SYS(preadv2),
+    SCMP_SYS(pwritev),
+    SCMP_SYS(lseek),
+    SCMP_SYS(close),
+    SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(ftruncate),
+    SCMP_SYS(fsync),
+    SCMP_SYS(fdatasync),
+    SCMP_SYS(fadvise64),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
+    SCMP_SYS(brk),
+    SCMP_SYS(mincore),
+    SCMP_SYS(futex),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(tgkill),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(getrusage),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(rseq),
+    SCMP_SYS(set_robust_list),
+    SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(sendto),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(shutdown),
+    SCMP_SYS(getsockopt),
+    SCMP_SYS(setsockopt),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(fcntl),
+};
+
+/* Nothing that only wants to work here does these: whoever tries is an intruder. */
+static const int deadly_calls[] = {
+    SCMP_SYS(execve), SCMP_SYS(execveat),         SCMP_SYS(ptrace),
+    SCMP_SYS(socket), SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev),
+};
+
+static int add_rules(scmp_filter_ctx filter)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < sizeof allowed_calls / sizeof allowed_calls[0] && rc == 0; i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_calls[i], 0);
+    for (size_t i = 0; i < sizeof deadly_calls / sizeof deadly_calls[0] && rc == 0; i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, deadly_calls[i], 0);
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, NR_CACHESTAT, 0);
+    /* memory yes, code no */
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+                              SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+                              SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    return rc;
+}
+
+int seal_after_threads(enum sandbox_mode mode, struct error *e)
+{
+    scmp_filter_ctx filter;
+    int rc;
+
+    if (mode == SANDBOX_OFF)
+        return 0;
+    filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+    if (filter == NULL)
+        return err_memory(e, "the system call filter");
+    rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+    if (rc == 0)
+        rc = add_rules(filter);
+    if (rc == 0)
+        rc = seccomp_load(filter);
+    seccomp_release(filter);
+    if (rc != 0) {
+        return err_set(
+            e, ERR_UNSUPPORTED,
+            "sandbox: seccomp: %s; --sandbox=off works without it, but then a hostile image "
+            "meets no wall",
+            strerrordesc_np(-rc));
+    }
+    return 0;
+}
+
+static void *nothing(void *arg)
+{
+    return arg;
+}
+
+static long try_it(const char *what)
+{
+    char *const argv[] = {(char *)"true", NULL};
+    char params[256] = {};
+    pthread_t thread;
+    int rc;
+
+    if (strcmp(what, "open") == 0)
+        return open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+    if (strcmp(what, "create") == 0)
+        return open("/tmp/stemma-probe", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (strcmp(what, "socket") == 0)
+        return socket(AF_INET, SOCK_STREAM, 0);
+    if (strcmp(what, "exec") == 0)
+        return execve("/bin/true", argv, argv + 1);
+    if (strcmp(what, "uring") == 0)
+        return syscall(SYS_io_uring_setup, 8, params);
+    if (strcmp(what, "thread") == 0) {
+        rc = pthread_create(&thread, NULL, nothing, NULL);
+        errno = rc;
+        return rc == 0 ? 0 : -1;
+    }
+    errno = EINVAL;
+    return -1;
+}
+
+int seal_probe(const char *what, char out[128], struct error *e)
+{
+    if (try_it(what) >= 0)
+        return err_set(e, ERR_INTERNAL, "sandbox: %s worked in the sealed worker", what);
+    if (errno == EINVAL)
+        return err_set(e, ERR_USAGE, "no probe is called %s", what);
+    snprintf(out, 128, "sandbox: %s refused: %s", what, strerrordesc_np(errno));
+    return 0;
+}

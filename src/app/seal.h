@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The walls of the worker. After sealing, a process can read and write the descriptors it holds and
+ * compute; it cannot open, connect, execute, trace or make threads. seccomp carries the promise;
+ * Landlock, where the kernel has it, is the second wall. */
+#ifndef STEMMA_APP_SEAL_H
+#define STEMMA_APP_SEAL_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+
+enum sandbox_mode {
+    SANDBOX_AUTO,    /* seccomp must work; Landlock where the kernel has it */
+    SANDBOX_REQUIRE, /* both must work */
+    SANDBOX_OFF,     /* none: for debugging, and for kernels without seccomp */
+};
+
+/* The kernel's Landlock version, 0 without it. */
+int seal_landlock_abi(void);
+
+/* Limits of the process and Landlock: before threads are made, because they inherit it. */
+[[nodiscard]] int seal_before_threads(enum sandbox_mode mode, struct error *e);
+
+/* seccomp for all threads: the last step. */
+[[nodiscard]] int seal_after_threads(enum sandbox_mode mode, struct error *e);
+
+/* Tries what must not work ("open", "socket", "exec", "uring", "thread") and says in `out` how it
+ * was refused; where the kernel kills instead, it does not return. ERR_INTERNAL when it worked. */
+[[nodiscard]] int seal_probe(const char *what, char out[128], struct error *e);
+
+#endif
