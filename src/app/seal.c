@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "app/seal.h"
 
+#include "app/landlock.h"
 #include "base/auto.h"
 
 #include <errno.h>
@@ -29,51 +30,8 @@
 #define SANITIZED 0
 #endif
 
-/* Not in the headers of every system that we build on; numbers are the same on all architectures.
- */
-#define NR_LANDLOCK_CREATE_RULESET 444
-#define NR_LANDLOCK_RESTRICT_SELF 446
+/* Not in the headers of every system that we build on; the same on all architectures. */
 #define NR_CACHESTAT 451
-#define LANDLOCK_VERSION_FLAG 1u
-
-/* struct landlock_ruleset_attr of Linux 6.12 (ABI 6); older kernels take its beginning. */
-struct ruleset {
-    uint64_t files, network, scoped;
-};
-
-int seal_landlock_abi(void)
-{
-    long abi = syscall(NR_LANDLOCK_CREATE_RULESET, NULL, 0, LANDLOCK_VERSION_FLAG);
-
-    return abi < 0 ? 0 : (int)abi;
-}
-
-/* Handles every right this kernel knows and grants none. */
-static int landlock_deny_all(struct error *e)
-{
-    int abi = seal_landlock_abi();
-    struct ruleset rules = {.files = (UINT64_C(1) << 13) - 1};
-    size_t size = abi >= 6 ? sizeof rules : abi >= 4 ? 16 : 8;
-    AUTO_FD
-    int fd = -1;
-
-    if (abi >= 2)
-        rules.files |= UINT64_C(1) << 13; /* rename and link across folders */
-    if (abi >= 3)
-        rules.files |= UINT64_C(1) << 14; /* truncate by path */
-    if (abi >= 5)
-        rules.files |= UINT64_C(1) << 15; /* ioctl on devices */
-    if (abi >= 4)
-        rules.network = 3; /* bind and connect */
-    if (abi >= 6)
-        rules.scoped = 3; /* abstract sockets and signals of others */
-    fd = (int)syscall(NR_LANDLOCK_CREATE_RULESET, &rules, size, 0);
-    if (fd < 0)
-        return err_sys(e, "sandbox: Landlock ruleset");
-    if (syscall(NR_LANDLOCK_RESTRICT_SELF, fd, 0) != 0)
-        return err_sys(e, "sandbox: Landlock");
-    return 0;
-}
 
 /* No core files of guests' data, and no more memory than the machine has. */
 static int limit_resources(struct error *e)
@@ -92,6 +50,15 @@ static int limit_resources(struct error *e)
     return 0;
 }
 
+static int deny_all_files(struct error *e)
+{
+    AUTO_FD int rules = landlock_rules(e);
+
+    if (rules < 0 || landlock_enforce(rules, e) != 0)
+        return err_wrap(e, "sandbox");
+    return 0;
+}
+
 int seal_before_threads(enum sandbox_mode mode, struct error *e)
 {
     if (limit_resources(e) != 0)
@@ -100,8 +67,8 @@ int seal_before_threads(enum sandbox_mode mode, struct error *e)
         return 0;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return err_sys(e, "sandbox: no_new_privs");
-    if (seal_landlock_abi() > 0)
-        return landlock_deny_all(e);
+    if (landlock_abi() > 0)
+        return deny_all_files(e);
     if (mode == SANDBOX_REQUIRE)
         return err_set(e, ERR_UNSUPPORTED,
                        "sandbox: this kernel has no Landlock; --sandbox=auto does without it");

@@ -15,9 +15,6 @@ enum sandbox_mode {
     SANDBOX_OFF,     /* none: for debugging, and for kernels without seccomp */
 };
 
-/* The kernel's Landlock version, 0 without it. */
-int seal_landlock_abi(void);
-
 /* Limits of the process and Landlock: before threads are made, because they inherit it. */
 [[nodiscard]] int seal_before_threads(enum sandbox_mode mode, struct error *e);
 

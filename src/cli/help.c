@@ -3,7 +3,7 @@
  * list that tests compare with the man pages. */
 #include "cli/help.h"
 
-#include "app/seal.h"
+#include "app/landlock.h"
 #include "base/text.h"
 #include "hash/id.h"
 
@@ -77,7 +77,7 @@ int help_command(const struct command *c)
 
 int help_version(void)
 {
-    int abi = seal_landlock_abi();
+    int abi = landlock_abi();
 
     hash_init();
     printf("stemma %s\n", STEMMA_VERSION);
