@@ -32,7 +32,8 @@ struct captive {
 /* A listening socket in the abstract name space, whose name the kernel chooses. */
 static int listen_somewhere(struct sockaddr_un *address, socklen_t *length, struct error *e)
 {
-    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AUTO_FD
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     *length = sizeof *address;
@@ -42,7 +43,8 @@ static int listen_somewhere(struct sockaddr_un *address, socklen_t *length, stru
     return take_fd(&fd);
 }
 
-/* driver=F,...,file.filename=PATH with the commas of the path doubled. No lock is taken or asked for. */
+/* driver=F,...,file.filename=PATH with the commas of the path doubled. No lock is taken or asked
+ * for. */
 static char *image_options(const char *path, const char *format, struct error *e)
 {
     int direct = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
@@ -70,10 +72,19 @@ static char *image_options(const char *path, const char *format, struct error *e
 /* What qemu-nbd may see: the system's programs and libraries, and the image's own files. */
 static int wall_in(const char *path, const char *const *parts, size_t n, struct error *e)
 {
-    static const char *const system_folders[] = {"/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache",
-                                                 "/etc/ld.so.preload", "/etc/alternatives",
-                                                 "/dev/null", "/dev/urandom", "/dev/zero", NULL};
-    AUTO_FD int rules = landlock_rules(e);
+    static const char *const system_folders[] = {"/usr",
+                                                 "/lib",
+                                                 "/lib64",
+                                                 "/bin",
+                                                 "/etc/ld.so.cache",
+                                                 "/etc/ld.so.preload",
+                                                 "/etc/alternatives",
+                                                 "/dev/null",
+                                                 "/dev/urandom",
+                                                 "/dev/zero",
+                                                 NULL};
+    AUTO_FD
+    int rules = landlock_rules(e);
 
     if (rules < 0)
         return landlock_abi() == 0 ? 0 : -1;
@@ -93,8 +104,12 @@ static void become_qemu_nbd(int listening, int errors, char *options, const char
                             const char *const *parts, size_t n)
 {
     char pid[24];
-    char *argv[] = {(char *)"qemu-nbd", (char *)"--read-only", (char *)"--shared=1",
-                    (char *)"--image-opts", options, NULL};
+    char *argv[] = {(char *)"qemu-nbd",
+                    (char *)"--read-only",
+                    (char *)"--shared=1",
+                    (char *)"--image-opts",
+                    options,
+                    NULL};
     struct rlimit none = {0, 0};
     struct error e;
     int nothing = open("/dev/null", O_RDWR);
@@ -164,9 +179,12 @@ static int start(struct captive *c, const char *path, const char *format, const 
     struct sockaddr_un address;
     socklen_t length;
     int errors[2] = {-1, -1};
-    AUTO_FREE char *options = image_options(path, format, e);
-    AUTO_FD int listening = -1;
-    AUTO_FD int connected = -1;
+    AUTO_FREE
+    char *options = image_options(path, format, e);
+    AUTO_FD
+    int listening = -1;
+    AUTO_FD
+    int connected = -1;
 
     if (options == NULL)
         return -1;

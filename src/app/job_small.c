@@ -282,6 +282,20 @@ int job_run_guests(struct worker *w, const struct job *job, struct error *e)
 
 /* ---- what an image is ---- */
 
+/* u8 there is one, then the identity of its backing file. */
+static void put_backing(struct buf *b, const struct disk *disk)
+{
+    struct disk *backing = disk == NULL ? NULL : disk_backing(disk);
+    struct host_file *const *files;
+    bool known = backing != NULL && disk_files(backing, &files) > 0;
+
+    buf_put_u8(b, known);
+    if (known) {
+        put_identity(b, &files[0]->identity);
+        buf_put_string(b, disk_format(backing));
+    }
+}
+
 static int inspect_source(struct worker *w, const struct job *job, uint32_t index, struct error *e)
 {
     struct image image;
@@ -295,6 +309,7 @@ static int inspect_source(struct worker *w, const struct job *job, uint32_t inde
     buf_put_u64(&b, image.disk == NULL ? image.sig->size : disk_size(image.disk));
     buf_put_u32(&b, image.disk == NULL ? 0 : (uint32_t)disk_snapshots(image.disk));
     buf_put_u8(&b, image.file != NULL && image.file->in_use);
+    put_backing(&b, image.disk);
     rc = buf_check(&b, "a message", e);
     if (rc == 0)
         rc = worker_send(w, MSG_IMAGE, b.bytes, b.length, e);

@@ -13,7 +13,8 @@ int landlock_abi(void);
 [[nodiscard]] int landlock_rules(struct error *e);
 /* Grants reading one file. */
 [[nodiscard]] int landlock_allow_read(int rules, const char *file, struct error *e);
-/* Grants reading and executing a file, or everything below a folder; what does not exist is left out. */
+/* Grants reading and executing a file, or everything below a folder; what does not exist is left
+ * out. */
 void landlock_allow_system(int rules, const char *path);
 /* From now on, for this thread and what it makes. Sets no_new_privs. */
 [[nodiscard]] int landlock_enforce(int rules, struct error *e);

@@ -17,16 +17,16 @@ struct magic {
 };
 
 static const struct magic magics[] = {
-    {0, "QFI\xfb", 4},                  /* qcow, qcow2 */
-    {0, "QED\0", 4},                    /* qed */
-    {0, "KDMV", 4},                     /* vmdk, hosted sparse */
-    {0, "COWD", 4},                     /* vmdk, ESX sparse */
-    {0, "# Disk DescriptorFile", 21},   /* vmdk descriptor */
-    {0, "vhdxfile", 8},                 /* vhdx */
-    {0, "conectix", 8},                 /* dynamic vhd */
-    {0, "WithoutFreeSpace", 16},        /* parallels */
-    {0, "WithouFreSpacExt", 16},        /* parallels */
-    {64, "\x7f\x10\xda\xbe", 4},        /* vdi */
+    {0, "QFI\xfb", 4},                /* qcow, qcow2 */
+    {0, "QED\0", 4},                  /* qed */
+    {0, "KDMV", 4},                   /* vmdk, hosted sparse */
+    {0, "COWD", 4},                   /* vmdk, ESX sparse */
+    {0, "# Disk DescriptorFile", 21}, /* vmdk descriptor */
+    {0, "vhdxfile", 8},               /* vhdx */
+    {0, "conectix", 8},               /* dynamic vhd */
+    {0, "WithoutFreeSpace", 16},      /* parallels */
+    {0, "WithouFreSpacExt", 16},      /* parallels */
+    {64, "\x7f\x10\xda\xbe", 4},      /* vdi */
 };
 
 static bool ends_in(const char *name, const char *end)
@@ -36,8 +36,9 @@ static bool ends_in(const char *name, const char *end)
     return n > m && strcasecmp(name + n - m, end) == 0;
 }
 
-/* A sparse extent without a descriptor of its own (VMware's Virtual Disk Format 5.0: descriptorOffset,
- * 8 bytes at 28, is zero) belongs to an image whose descriptor is another file. */
+/* A sparse extent without a descriptor of its own (VMware's Virtual Disk Format 5.0:
+ * descriptorOffset, 8 bytes at 28, is zero) belongs to an image whose descriptor is another file.
+ */
 static bool is_vmdk_extent(const uint8_t *head, size_t length)
 {
     static const uint8_t none[8];

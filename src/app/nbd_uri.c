@@ -84,9 +84,8 @@ static int parse_tcp(const char *at, struct source *out, struct error *e)
     if (host_length == 0)
         return err_set(e, ERR_USAGE, "it is written nbd://HOST[:PORT][/EXPORT]");
     out->nbd_host = decoded(host, host_length, e);
-    out->nbd_port = colon == NULL
-                        ? mem_string("10809", e)
-                        : decoded(colon + 1, authority - (size_t)(colon + 1 - at), e);
+    out->nbd_port = colon == NULL ? mem_string("10809", e)
+                                  : decoded(colon + 1, authority - (size_t)(colon + 1 - at), e);
     out->export_name = decoded(name, strcspn(name, "?"), e);
     return out->nbd_host == NULL || out->nbd_port == NULL || out->export_name == NULL ? -1 : 0;
 }
@@ -97,13 +96,15 @@ int nbd_uri_parse(const char *uri, struct source *out, struct error *e)
         return parse_unix(uri + strlen("nbd+unix://"), out, e);
     if (starts(uri, "nbd://"))
         return parse_tcp(uri + strlen("nbd://"), out, e);
-    return err_set(e, ERR_UNSUPPORTED, "NBD over TLS or vsock cannot be read yet; nbd:// and nbd+unix:// can");
+    return err_set(e, ERR_UNSUPPORTED,
+                   "NBD over TLS or vsock cannot be read yet; nbd:// and nbd+unix:// can");
 }
 
 static int connect_unix(const char *path, int *out, struct error *e)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    AUTO_FD int fd = -1;
+    AUTO_FD
+    int fd = -1;
 
     if (strlen(path) >= sizeof address.sun_path)
         return err_set(e, ERR_LIMIT, "the socket's path is too long");
@@ -126,7 +127,8 @@ static int connect_tcp(const char *host, const char *port, int *out, struct erro
     err_set(e, ERR_NOT_FOUND, "%s:%s: no address", host, port);
     rc = -1;
     for (struct addrinfo *a = found; a != NULL && rc != 0; a = a->ai_next) {
-        AUTO_FD int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+        AUTO_FD
+        int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
 
         if (fd < 0 || connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
             err_sys(e, "cannot connect to %s:%s", host, port);

@@ -34,8 +34,9 @@ enum message {
     /* results that have no module of their own */
     MSG_SIGNED = 0x40, /* u32 source, u64 size, u64 data bytes, u64 read bytes, u8 cached */
     MSG_GUEST,         /* disk/guest_config.h */
-    MSG_IMAGE,         /* u32 source, string format, u64 size, u32 snapshots, u8 in use */
-    MSG_NOTE,          /* string text: what a probe found */
+    MSG_IMAGE, /* u32 source, string format, u64 size, u32 snapshots, u8 in use, u8 has a backing
+                * file, then its identity and string format */
+    MSG_NOTE,  /* string text: what a probe found */
 };
 
 /* A page that both map: the worker counts, the front looks. Only ever shown, never trusted. */

@@ -94,7 +94,8 @@ static int add_found(struct source_set *s, size_t known_before, const FTSENT *en
                      struct error *e)
 {
     struct source_set before = {.items = s->items, .n = known_before};
-    AUTO_FD int fd = open(entry->fts_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    AUTO_FD
+    int fd = open(entry->fts_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0) {
         err_sys(e, "cannot open");
@@ -137,9 +138,10 @@ static int add_folder(struct source_set *s, const char *path, struct error *e)
         rc = err_sys(e, "cannot read the folder");
     fts_close(walk);
     if (rc == 0 && s->n == before)
-        problem_report(&s->problems, SEVERITY_WARNING, ERR_NOT_FOUND, path, PROBLEM_NO_OFFSET,
-                       "no disk image in this folder (images have an image's magic, or are named .raw "
-                       "or .img)");
+        problem_report(
+            &s->problems, SEVERITY_WARNING, ERR_NOT_FOUND, path, PROBLEM_NO_OFFSET,
+            "no disk image in this folder (images have an image's magic, or are named .raw "
+            "or .img)");
     return rc;
 }
 
@@ -159,7 +161,8 @@ static int add_existing(struct source_set *s, const char *argument, const struct
 /* IMAGE@SNAPSHOT: the longest prefix before an @ that exists. */
 static int add_snapshot(struct source_set *s, const char *argument, struct error *e)
 {
-    AUTO_FREE char *prefix = mem_string(argument, e);
+    AUTO_FREE
+    char *prefix = mem_string(argument, e);
     struct stat st;
     char *at;
 

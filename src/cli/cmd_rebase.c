@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* stemma rebase [--output DIR | --replace | --undo | --commit] IMAGE... */
+#include "base/mem.h"
+#include "base/text.h"
+#include "cli/common.h"
+#include "cli/guests.h"
+#include "cli/in_use.h"
+#include "cli/kin.h"
+#include "cli/rebase_output.h"
+#include "cli/rebase_run.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct rebase_options {
+    struct common_options common;
+    const char *output;
+    bool replace, undo, commit, all, force;
+    struct strings in_use;
+};
+
+#define AT(field) offsetof(struct rebase_options, field)
+
+static const struct option_row rows[] = {
+    {OPTION_STRING, "output", 'o', "DIR",
+     "write the overlays into DIR and leave the originals as they are", AT(output)},
+    {OPTION_FLAG, "replace", 0, NULL,
+     "put the overlays in the originals' places; what was there is kept as NAME.stemma-old",
+     AT(replace)},
+    {OPTION_FLAG, "undo", 0, NULL, "put the originals back", AT(undo)},
+    {OPTION_FLAG, "commit", 0, NULL, "remove the originals that were kept: there is no undo then",
+     AT(commit)},
+    {OPTION_FLAG, "all", 0, NULL, "existing backing files may be changed too", AT(all)},
+    {OPTION_FLAG, "force", 0, NULL,
+     "undo: also what was written to since, which is lost with the overlay", AT(force)},
+    {OPTION_LIST, "in-use", 0, "IMAGE",
+     "IMAGE runs: nothing is made to stand on it, and it is not replaced (repeatable)", AT(in_use)},
+    {},
+};
+
+/* A libvirt definition that says something else than what stands under the disk's name now. */
+struct domain_change {
+    char *domain, *file, *target, *path;
+    const char *format; /* that it must say */
+};
+
+struct rebase {
+    struct session *session;
+    const struct rebase_options *o;
+    struct kinship k;
+    char **outputs; /* --output: by image; NULL entries */
+    uint64_t *sizes;
+    struct replace_item *items; /* --replace, and the dry run */
+    uint32_t *item_of;          /* image -> item, or REPLACE_NONE */
+    size_t n_items;
+    char **formats; /* base_format of items; owned */
+    struct replace *plan;
+    struct domain_change *changes;
+    size_t n_changes, changes_capacity;
+    bool done;
+};
+
+static void rebase_release(struct rebase *r)
+{
+    for (size_t i = 0; i < r->k.n; i++) {
+        if (r->outputs != NULL)
+            free(r->outputs[i]);
+    }
+    for (size_t i = 0; r->formats != NULL && i < r->n_items; i++)
+        free(r->formats[i]);
+    for (size_t i = 0; i < r->n_changes; i++) {
+        free(r->changes[i].domain);
+        free(r->changes[i].file);
+        free(r->changes[i].target);
+        free(r->changes[i].path);
+    }
+    free(r->changes);
+    free(r->formats);
+    free(r->outputs);
+    free(r->sizes);
+    free(r->items);
+    free(r->item_of);
+    replace_free(r->plan);
+    kinship_release(&r->k);
+}
+
+/* ---- what is to be done ---- */
+
+static bool has_end(const char *text, const char *end)
+{
+    size_t n = text == NULL ? 0 : strlen(text), m = strlen(end);
+
+    return n > m && strcmp(text + n - m, end) == 0;
+}
+
+/* An image takes part when it gets a backing file, becomes one, or was left half-way by an
+ * interrupted run (its backing file is a frozen base). */
+static void mark_parts(const struct kinship *k, bool *part, bool *base)
+{
+    for (size_t i = 0; i < k->n; i++) {
+        const struct plan_step *s = &k->plan.steps[i];
+
+        if (s->action == PLAN_REBASE) {
+            part[i] = true;
+            if (s->backing < k->n)
+                part[s->backing] = true;
+        }
+        if (s->action == PLAN_KEEP && k->images[i].backing < k->n)
+            base[k->images[i].backing] = true;
+        if (has_end(k->images[i].backing_path, REPLACE_BASE))
+            part[i] = true;
+        if (has_end(k->images[i].path, REPLACE_BASE))
+            base[i] = true;
+    }
+}
+
+static int make_items(struct rebase *r, struct error *e)
+{
+    const struct kinship *k = &r->k;
+    AUTO_FREE
+    bool *part = mem_array(k->n, sizeof *part, "the plan", e);
+    AUTO_FREE
+    bool *base = mem_array(k->n, sizeof *base, "the plan", e);
+
+    r->items = mem_array(k->n, sizeof *r->items, "the plan", e);
+    r->item_of = mem_array(k->n, sizeof *r->item_of, "the plan", e);
+    r->formats = mem_array(k->n, sizeof *r->formats, "the plan", e);
+    if (part == NULL || base == NULL || r->items == NULL || r->item_of == NULL ||
+        r->formats == NULL)
+        return -1;
+    mark_parts(k, part, base);
+    for (size_t i = 0; i < k->n; i++) {
+        if (!part[i]) {
+            r->item_of[i] = REPLACE_NONE;
+            continue;
+        }
+        r->item_of[i] = (uint32_t)r->n_items;
+        r->items[r->n_items++] = (struct replace_item){
+            .path = k->images[i].path,
+            .backing = REPLACE_NONE,
+            .format = k->images[i].format,
+            .base = base[i],
+            .virtual_size = k->images[i].virtual_size,
+        };
+    }
+    for (size_t i = 0; i < k->n; i++) {
+        if (r->item_of[i] == REPLACE_NONE || k->plan.steps[i].action != PLAN_REBASE)
+            continue;
+        r->items[r->item_of[i]].backing = r->item_of[k->plan.steps[i].backing];
+        r->items[r->item_of[i]].overlay_bytes = k->plan.steps[i].overlay_bytes;
+    }
+    return 0;
+}
+
+/* The formats of frozen bases under images that an interrupted run has swapped already. */
+static int find_base_formats(struct rebase *r, struct error *e)
+{
+    const struct kinship *k = &r->k;
+    AUTO_FREE
+    struct inspected *images = mem_array(1, sizeof *images, "images", e);
+
+    if (images == NULL)
+        return -1;
+    for (size_t i = 0; i < k->n; i++) {
+        struct source source = {
+            .name = k->images[i].path, .path = k->images[i].path, .format = k->images[i].format};
+        uint32_t item = r->item_of[i];
+
+        if (item == REPLACE_NONE || !has_end(k->images[i].backing_path, REPLACE_BASE))
+            continue;
+        images[0] = (struct inspected){};
+        if (rebase_inspect(r->session, &source, 1, images, e) != 0)
+            return -1;
+        if (images[0].has_backing) {
+            r->formats[item] = mem_string(images[0].backing_format, e);
+            if (r->formats[item] == NULL)
+                return -1;
+            r->items[item].base_format = r->formats[item];
+        }
+    }
+    return 0;
+}
+
+static int plan_replacement(struct rebase *r, struct error *e)
+{
+    struct replace_options options = {.force = r->o->force,
+                                      .problems = r->session->sources.problems};
+
+    if (make_items(r, e) != 0 || find_base_formats(r, e) != 0)
+        return -1;
+    r->plan = replace_plan(r->items, r->n_items, &options, e);
+    return r->plan == NULL ? -1 : 0;
+}
+
+static int plan_output(struct rebase *r, struct error *e)
+{
+    if (mkdir(r->o->output, 0777) != 0 && errno != EEXIST)
+        return err_sys(e, "--output=%s", r->o->output);
+    r->outputs = mem_array(r->k.n, sizeof *r->outputs, "the overlays", e);
+    r->sizes = mem_array(r->k.n, sizeof *r->sizes, "the overlays", e);
+    if (r->outputs == NULL || r->sizes == NULL)
+        return -1;
+    return rebase_output_names(&r->k, r->o->output, r->outputs, e);
+}
+
+/* ---- libvirt ---- */
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* The image under this name gets, or got, an overlay in its place. */
+static bool is_swapped(const struct rebase *r, const char *path)
+{
+    size_t n;
+    const struct replace_step *steps = replace_steps(r->plan, &n);
+
+    for (size_t i = 0; i < n; i++) {
+        if (steps[i].kind == REPLACE_STEP_SWAP && same_file(steps[i].to, path))
+            return true;
+    }
+    return false;
+}
+
+static int look_at_domain(void *arg, const char *file, const struct guest *g, struct error *e)
+{
+    struct rebase *r = arg;
+
+    for (size_t i = 0; i < g->n_disks; i++) {
+        const struct guest_disk *d = &g->disks[i];
+        struct domain_change c = {.format = "qcow2"};
+
+        if (d->source == NULL || !is_swapped(r, d->source))
+            continue;
+        if (mem_grow(&r->changes, &r->changes_capacity, r->n_changes + 1, sizeof *r->changes,
+                     "domains", e) != 0)
+            return -1;
+        c.domain = mem_string(g->name, e);
+        c.file = mem_string(file, e);
+        c.target = mem_string(d->target, e);
+        c.path = mem_string(d->source, e);
+        r->changes[r->n_changes++] = c;
+        if (c.domain == NULL || c.file == NULL || c.target == NULL || c.path == NULL)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- output ---- */
+
+static void json_steps(const struct rebase *r, struct json *j)
+{
+    size_t n = 0;
+    const struct replace_step *steps = r->plan == NULL ? NULL : replace_steps(r->plan, &n);
+    struct error ignored;
+
+    json_array(j, "steps");
+    for (size_t i = 0; i < n; i++) {
+        AUTO_FREE
+        char *text = replace_step_text(&steps[i], &ignored);
+
+        json_string(j, NULL, text);
+    }
+    json_array_end(j);
+}
+
+static void json_images(const struct rebase *r, struct json *j)
+{
+    const struct kinship *k = &r->k;
+
+    json_array(j, "images");
+    for (size_t i = 0; i < k->n; i++) {
+        const struct plan_step *s = &k->plan.steps[i];
+
+        json_object(j, NULL);
+        json_string(j, "path", k->images[i].path);
+        json_string(j, "backing", s->backing < k->n ? k->images[s->backing].path : NULL);
+        json_bool(j, "rebased", s->action == PLAN_REBASE);
+        json_u64(j, "overlay_bytes", s->overlay_bytes);
+        json_u64(j, "saves_bytes", s->saves_bytes);
+        if (r->outputs != NULL && r->outputs[i] != NULL) {
+            json_string(j, "overlay", r->outputs[i]);
+            if (r->sizes[i] != 0)
+                json_u64(j, "written_bytes", r->sizes[i]);
+        }
+        json_object_end(j);
+    }
+    json_array_end(j);
+}
+
+static void print_json(const struct rebase *r, struct buf *out)
+{
+    struct json j;
+
+    json_init(&j, out);
+    json_object(&j, NULL);
+    json_bool(&j, "dry_run", !r->done);
+    json_images(r, &j);
+    json_u64(&j, "saves_bytes", r->k.plan.saves_bytes);
+    json_steps(r, &j);
+    json_array(&j, "domains");
+    for (size_t i = 0; i < r->n_changes; i++) {
+        json_object(&j, NULL);
+        json_string(&j, "domain", r->changes[i].domain);
+        json_string(&j, "definition", r->changes[i].file);
+        json_string(&j, "target", r->changes[i].target);
+        json_string(&j, "path", r->changes[i].path);
+        json_string(&j, "driver_type", r->changes[i].format);
+        json_object_end(&j);
+    }
+    json_array_end(&j);
+    session_json(r->session, &j);
+    json_object_end(&j);
+    buf_put_u8(out, '\n');
+}
+
+static void print_steps(const struct rebase *r, struct buf *out)
+{
+    size_t n;
+    const struct replace_step *steps = replace_steps(r->plan, &n);
+    struct error ignored;
+
+    for (size_t i = 0; i < n; i++) {
+        AUTO_FREE
+        char *text = replace_step_text(&steps[i], &ignored);
+        AUTO_FREE
+        char *safe = text == NULL ? NULL : shown(text);
+
+        buf_printf(out, "  %s\n", safe == NULL ? "?" : safe);
+    }
+}
+
+static void print_outputs(const struct rebase *r, struct buf *out)
+{
+    char size[TEXT_SIZE_MAX];
+
+    for (size_t i = 0; i < r->k.n; i++) {
+        AUTO_FREE
+        char *image = shown(r->k.images[i].path);
+        AUTO_FREE
+        char *to = r->outputs[i] == NULL ? NULL : shown(r->outputs[i]);
+        AUTO_FREE
+        char *backing = to == NULL ? NULL : shown(rebase_output_backing(&r->k, r->outputs, i));
+
+        if (to == NULL)
+            continue;
+        buf_printf(
+            out, "%s\n  -> %s  (%s%s) on %s\n", image, to,
+            text_size(size, r->sizes[i] != 0 ? r->sizes[i] : r->k.plan.steps[i].overlay_bytes),
+            r->sizes[i] != 0 ? ", verified" : ", not written", backing);
+    }
+}
+
+static void print_domains(const struct rebase *r, struct buf *out)
+{
+    if (r->n_changes > 0)
+        buf_printf(out,
+                   "\nThese libvirt definitions need the new backing chain (virsh edit; remove "
+                   "<backingStore> and let libvirt find it):\n");
+    for (size_t i = 0; i < r->n_changes; i++) {
+        AUTO_FREE
+        char *domain = shown(r->changes[i].domain);
+        AUTO_FREE
+        char *target = shown(r->changes[i].target);
+        AUTO_FREE
+        char *path = shown(r->changes[i].path);
+
+        buf_printf(out, "  %s, disk %s: <driver type='%s'/> for %s\n", domain, target,
+                   r->changes[i].format, path);
+    }
+}
+
+static void print_text(const struct rebase *r, struct buf *out)
+{
+    char saves[TEXT_SIZE_MAX], writes[TEXT_SIZE_MAX];
+    size_t n = 0, rebased = 0;
+
+    if (r->plan != NULL)
+        (void)replace_steps(r->plan, &n);
+    for (size_t i = 0; i < r->k.n; i++)
+        rebased += r->k.plan.steps[i].action == PLAN_REBASE;
+    if (r->outputs != NULL) {
+        print_outputs(r, out);
+    } else if (n == 0) {
+        buf_printf(out, "Nothing to do: no image would get smaller as an overlay of another.\n");
+        return;
+    } else if (r->done) {
+        buf_printf(out, "Done:\n");
+        print_steps(r, out);
+    } else {
+        buf_printf(out, "Would do (dry run):\n");
+        print_steps(r, out);
+        buf_printf(out, "needs %s meanwhile\n", text_size(writes, replace_bytes(r->plan)));
+    }
+    buf_printf(out, "%zu of %zu images as overlays: saves %s%s\n", rebased, r->k.n,
+               text_size(saves, r->k.plan.saves_bytes),
+               r->outputs != NULL ? " once the originals are gone"
+               : r->done          ? " after 'stemma rebase --commit'"
+                                  : "");
+    if (!r->done && r->outputs == NULL)
+        buf_printf(
+            out, "'--output=DIR' writes the overlays elsewhere, '--replace' puts them in place.\n");
+    print_domains(r, out);
+}
+
+/* ---- the ways to run ---- */
+
+static int finish(struct rebase *r)
+{
+    struct buf out = {};
+
+    if (r->o->common.json)
+        print_json(r, &out);
+    else
+        print_text(r, &out);
+    return print_document(&out, session_status(r->session, 0));
+}
+
+/* Only images that nobody writes to are touched. */
+static int refuse_in_use(const struct rebase *r, struct error *e)
+{
+    for (size_t i = 0; i < r->k.n; i++) {
+        if (r->item_of[i] != REPLACE_NONE && r->k.images[i].in_use)
+            return err_set(e, ERR_IN_USE,
+                           "%s: in use; shut its guest down first, or leave the image out",
+                           r->k.images[i].path);
+    }
+    return 0;
+}
+
+static int carry_out(struct rebase *r, struct error *e)
+{
+    struct rebase_worker context = {r->session, r->items};
+    struct replace_worker worker = {.write = rebase_worker_write,
+                                    .verify = rebase_worker_verify,
+                                    .used_by = rebase_worker_used_by,
+                                    .arg = &context};
+
+    if (replace_run(r->plan, &worker, &r->session->cancel, e) != 0)
+        return -1;
+    r->done = true;
+    return 0;
+}
+
+static int rebase(struct rebase *r)
+{
+    struct session *s = r->session;
+    struct job job = {.linkage = LINKAGE_SINGLE, .threshold = 0.9, .all = r->o->all};
+    struct error e;
+
+    if (mark_in_use(s, &r->o->in_use, &e) != 0 || kin_find(s, &job, &r->k, &e) != 0)
+        return session_fail(s, "", &e);
+    if (r->o->output != NULL) {
+        if (plan_output(r, &e) != 0 || rebase_output_write(s, &r->k, r->outputs, r->sizes, &e) != 0)
+            return session_fail(s, "", &e);
+        r->done = true;
+        return finish(r);
+    }
+    if (plan_replacement(r, &e) != 0 || guests_each(s, look_at_domain, r, &e) != 0)
+        return session_fail(s, "", &e);
+    if (r->o->replace && (refuse_in_use(r, &e) != 0 || carry_out(r, &e) != 0))
+        return session_fail(s, "", &e);
+    return finish(r);
+}
+
+/* --undo and --commit go by names; commit only where the overlay opens with all it stands on. */
+static int undo_or_commit(struct rebase *r)
+{
+    struct session *s = r->session;
+    struct replace_options options = {.force = r->o->force, .problems = s->sources.problems};
+    struct error e;
+    AUTO_FREE
+    const char **paths = mem_array(s->sources.n, sizeof *paths, "images", &e);
+    AUTO_FREE
+    struct inspected *images = mem_array(s->sources.n, sizeof *images, "images", &e);
+    size_t n = 0;
+
+    if (paths == NULL || images == NULL)
+        return session_fail(s, "", &e);
+    if (r->o->commit && rebase_inspect(s, s->sources.items, s->sources.n, images, &e) != 0)
+        return session_fail(s, "", &e);
+    for (size_t i = 0; i < s->sources.n; i++) {
+        if (s->sources.items[i].path != NULL && (r->o->undo || images[i].known) &&
+            !has_end(s->sources.items[i].path, REPLACE_BASE))
+            paths[n++] = s->sources.items[i].path;
+    }
+    r->plan = r->o->undo ? replace_plan_undo(paths, n, &options, &e)
+                         : replace_plan_commit(paths, n, &options, &e);
+    if (r->plan == NULL || carry_out(r, &e) != 0)
+        return session_fail(s, "", &e);
+    return 0;
+}
+
+static int finish_undo_or_commit(struct rebase *r)
+{
+    struct buf out = {};
+    struct json j;
+    size_t n;
+
+    (void)replace_steps(r->plan, &n);
+    if (r->o->common.json) {
+        json_init(&j, &out);
+        json_object(&j, NULL);
+        json_steps(r, &j);
+        session_json(r->session, &j);
+        json_object_end(&j);
+        buf_put_u8(&out, '\n');
+    } else if (n == 0) {
+        buf_printf(&out, "Nothing to do: no image here was replaced.\n");
+    } else {
+        print_steps(r, &out);
+        if (r->o->undo)
+            buf_printf(&out, "The originals are back.\n");
+        else
+            buf_printf(&out, "The originals that were kept are gone.\n");
+    }
+    return print_document(&out, session_status(r->session, 0));
+}
+
+static int check_options(const struct rebase_options *o, struct error *e)
+{
+    if ((o->output != NULL) + o->replace + o->undo + o->commit > 1)
+        return err_set(e, ERR_USAGE, "--output, --replace, --undo and --commit exclude each other");
+    if (o->force && !o->undo)
+        return err_set(e, ERR_USAGE, "--force goes with --undo");
+    return 0;
+}
+
+static int run(void *options, const struct strings *arguments)
+{
+    const struct rebase_options *o = options;
+    struct session s;
+    struct rebase r = {.session = &s, .o = o};
+    struct error e;
+    int status = session_open(&s, &o->common, arguments);
+
+    if (status == 0 && check_options(o, &e) != 0) {
+        status = session_fail(&s, "", &e);
+    } else if (status == 0 && s.sources.n == 0 && !s.failed) {
+        err_set(&e, ERR_USAGE, "there is no image");
+        status = session_fail(&s, "", &e);
+    } else if (status == 0 && (o->undo || o->commit)) {
+        status = undo_or_commit(&r);
+        if (status == 0)
+            status = finish_undo_or_commit(&r);
+    } else if (status == 0) {
+        status = rebase(&r);
+    }
+    rebase_release(&r);
+    session_close(&s);
+    return status;
+}
+
+const struct command command_rebase = {
+    .name = "rebase",
+    .arguments = "IMAGE|DIR...",
+    .summary = "make images overlays of each other, as the plan of `tree` says",
+    .about =
+        "Carries out the plan that `stemma tree --plan` shows: images become qcow2 overlays that "
+        "hold "
+        "only what they do not share with the image they stand on. Without --output or --replace "
+        "nothing is written: it tells what would be done.\n\n"
+        "Every overlay is compared with its original, byte by byte and through its whole chain, "
+        "before "
+        "it counts. --replace then puts it under the original's name; an image that others stand "
+        "on is "
+        "frozen, read-only, as NAME.stemma-base, with a fresh overlay under its name, because "
+        "writing "
+        "to it would break the others. The originals are kept as NAME.stemma-old: --undo puts them "
+        "back, --commit removes them. Interrupted at any moment, no original is lost, and the same "
+        "command goes on from there. Images in use or with internal snapshots are left alone.",
+    .options = rows,
+    .common = true,
+    .options_size = sizeof(struct rebase_options),
+    .min_arguments = 0,
+    .max_arguments = SIZE_MAX,
+    .run = run,
+};
