@@ -120,7 +120,12 @@ static size_t worker_environment(char **out, size_t max)
 static int spawn(struct front *f, int theirs, int page, struct error *e)
 {
     char mode[12], threads[24];
-    char *argv[] = {(char *)"stemma-worker", (char *)"--worker", mode, threads, NULL};
+    char *argv[] = {(char *)"stemma-worker",
+                    (char *)"--worker",
+                    mode,
+                    threads,
+                    f->o.cache != NULL ? (char *)"cache" : (char *)"none",
+                    NULL};
     char *env[9];
     posix_spawn_file_actions_t actions;
     int rc;
@@ -248,7 +253,7 @@ struct reply {
 static int put_file(struct front *f, struct reply *r, struct opened *opened, const char *name,
                     struct error *e)
 {
-    uint32_t token;
+    uint32_t token = 0;
 
     if (new_token(f, take(opened->resolved), &token, e) != 0)
         return -1;

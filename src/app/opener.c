@@ -218,12 +218,11 @@ static int check_allowed(const struct opener *o, const char *from, const struct 
 
     if (allowed(o, from, opened->resolved))
         return 0;
-    return err_set(
-        e, ERR_DENIED,
-        "its %s %s lies outside the image's folder; if the image is to be trusted with it, "
-        "--allow-backing=%.*s allows it",
-        reason_name(reason), opened->resolved, folder == 0 ? 1 : folder,
-        folder == 0 ? "/" : opened->resolved);
+    return err_set(e, ERR_DENIED,
+                   "%s %s lies outside the image's folder; if the image is to be trusted with it, "
+                   "--allow-backing=%.*s allows it",
+                   reason_name(reason), opened->resolved, folder == 0 ? 1 : folder,
+                   folder == 0 ? "/" : opened->resolved);
 }
 
 int opener_open_named(struct opener *o, const char *from, const char *name, enum file_reason reason,
@@ -239,13 +238,13 @@ int opener_open_named(struct opener *o, const char *from, const char *name, enum
         return -1;
     handle = open(opened.path, O_PATH | O_CLOEXEC);
     if (handle < 0) {
-        err_sys(e, "its %s %s", reason_name(reason), opened.path);
+        err_sys(e, "cannot open");
     } else {
         opened.resolved = path_of_fd(handle, e);
         if (opened.resolved != NULL)
             rc = check_allowed(o, from, &opened, reason, e);
         if (rc == 0 && open_handle(handle, &opened, e) != 0)
-            rc = err_wrap(e, "its %s %s", reason_name(reason), opened.path);
+            rc = -1;
     }
     if (rc != 0)
         opened_release(&opened);

@@ -21,6 +21,7 @@ struct worker {
     struct disk_env env;
     struct scan_options scan;
     struct sig_cache cache;
+    bool has_cache;
 
     pthread_mutex_t lock; /* one request at a time: sequence, space and the reply belong to it */
     uint32_t sequence;
@@ -49,7 +50,7 @@ const struct scan_options *worker_scan(struct worker *w)
 
 const struct sig_cache *worker_cache(struct worker *w)
 {
-    return &w->cache;
+    return w->has_cache ? &w->cache : NULL;
 }
 
 int worker_send(void *arg, uint16_t type, const void *payload, size_t length, struct error *e)
@@ -384,8 +385,9 @@ int worker_main(int argc, char **argv)
     int rc;
 
     log_init();
-    if (argc < 4)
+    if (argc < 5)
         return 3;
+    w.has_cache = strcmp(argv[4], "cache") == 0;
     rc = start(&w, (enum sandbox_mode)atoi(argv[2]), strtoul(argv[3], NULL, 10), &e);
     if (send_status(&w, MSG_READY, rc, &e, &e) != 0 || rc != 0)
         _exit(3);

@@ -18,7 +18,7 @@
 
 struct worker;
 
-/* The whole life of the process; its exit status. argv: --worker MODE THREADS. */
+/* The whole life of the process; its exit status. argv: --worker MODE THREADS cache|none. */
 int worker_main(int argc, char **argv);
 
 /* ---- for the jobs (app/job_*.c), all called by the main thread ---- */
@@ -26,7 +26,7 @@ struct pool *worker_pool(struct worker *w);
 struct shared_page *worker_page(struct worker *w);
 const struct disk_env *worker_env(struct worker *w);
 const struct scan_options *worker_scan(struct worker *w);
-const struct sig_cache *worker_cache(struct worker *w);
+const struct sig_cache *worker_cache(struct worker *w); /* NULL: none */
 
 /* Sends one record of a result. */
 [[nodiscard]] int worker_send(void *w, uint16_t type, const void *payload, size_t length,

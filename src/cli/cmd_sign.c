@@ -94,7 +94,8 @@ static int name_in_folder(struct session *s, const char *folder, char **paths, s
             if (*c == '/')
                 *c = '_';
         }
-        paths[i] = mem_printf(e, "%s/%s.sig", folder, names[i]);
+        paths[i] = mem_printf(e, "%s%s%s.sig", folder, folder[strlen(folder) - 1] == '/' ? "" : "/",
+                              names[i]);
         rc = paths[i] == NULL ? -1 : 0;
     }
     for (size_t i = 0; names != NULL && i < k.n; i++)
