@@ -305,8 +305,7 @@ static int answer_open_named(struct front *f, struct cursor *c, struct reply *r,
     if (name == NULL || reason < FILE_BACKING || reason > FILE_PART)
         return err_set(e, ERR_PEER, "the worker asks for a file without a name");
     from = path_of_token(f, token, e);
-    if (from == NULL ||
-        opener_open_named(f->o.opener, from, name, (enum file_reason)reason, &opened, e) != 0)
+    if (from == NULL || opener_open_named(f->o.opener, from, name, &opened, e) != 0)
         return -1;
     rc = put_file(f, r, &opened, opened.path, e);
     opened_release(&opened);

@@ -188,19 +188,6 @@ static bool allowed(const struct opener *o, const char *from, const char *resolv
     return false;
 }
 
-static const char *reason_name(enum file_reason reason)
-{
-    switch (reason) {
-    case FILE_BACKING:
-        return "backing file";
-    case FILE_DATA:
-        return "data file";
-    case FILE_PART:
-        return "part";
-    }
-    return "file";
-}
-
 static char *path_named(const char *from, const char *name, struct error *e)
 {
     const char *slash = strrchr(from, '/');
@@ -211,7 +198,7 @@ static char *path_named(const char *from, const char *name, struct error *e)
 }
 
 static int check_allowed(const struct opener *o, const char *from, const struct opened *opened,
-                         enum file_reason reason, struct error *e)
+                         struct error *e)
 {
     const char *slash = strrchr(opened->resolved, '/');
     int folder = slash == NULL ? 0 : (int)(slash - opened->resolved);
@@ -219,9 +206,9 @@ static int check_allowed(const struct opener *o, const char *from, const struct 
     if (allowed(o, from, opened->resolved))
         return 0;
     return err_set(e, ERR_DENIED,
-                   "%s %s lies outside the image's folder; if the image is to be trusted with it, "
+                   "%s lies outside the image's folder; if the image is to be trusted with it, "
                    "--allow-backing=%.*s allows it",
-                   reason_name(reason), opened->resolved, folder == 0 ? 1 : folder,
+                   opened->resolved, folder == 0 ? 1 : folder,
                    folder == 0 ? "/" : opened->resolved);
 }
 
@@ -242,7 +229,7 @@ int opener_open_named(struct opener *o, const char *from, const char *name, enum
     } else {
         opened.resolved = path_of_fd(handle, e);
         if (opened.resolved != NULL)
-            rc = check_allowed(o, from, &opened, reason, e);
+            rc = check_allowed(o, from, &opened, e);
         if (rc == 0 && open_handle(handle, &opened, e) != 0)
             rc = -1;
     }

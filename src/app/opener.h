@@ -42,6 +42,6 @@ void opened_release(struct opened *o);
  * folder. What is checked is the real path of what was opened, so links and renames gain nothing.
  * ERR_DENIED with a message that names the option which would allow it (--allow-backing=FOLDER). */
 [[nodiscard]] int opener_open_named(struct opener *o, const char *from, const char *name,
-                                    enum file_reason reason, struct opened *out, struct error *e);
+                                    struct opened *out, struct error *e);
 
 #endif
