@@ -212,8 +212,8 @@ static int check_allowed(const struct opener *o, const char *from, const struct 
                    folder == 0 ? "/" : opened->resolved);
 }
 
-int opener_open_named(struct opener *o, const char *from, const char *name, enum file_reason reason,
-                      struct opened *out, struct error *e)
+int opener_open_named(struct opener *o, const char *from, const char *name, struct opened *out,
+                      struct error *e)
 {
     struct opened opened = {.fd = -1, .direct_fd = -1};
     AUTO_FD
