@@ -5,26 +5,40 @@
 #include "cluster/kinship.h"
 #include "cluster/kinship_build.h"
 
-/* What is kept of an image once it is signed: not its descriptors, of which there may be thousands.
- */
-struct entry {
-    struct sig *sig;
-    struct kinship_image image;
-    struct file_identity identity, backing; /* of its own file and of its backing file's */
-    bool has_identity, has_backing, in_use;
+/* What is kept of the images once they are signed: not their descriptors, of which there may be
+ * thousands. */
+struct family {
+    struct kinship kinship;
+    const struct sig **sigs; /* references, by image */
+    struct origin *origins;
 };
 
-static void entry_release(struct entry *entry)
+/* Which files an image lies in. */
+struct origin {
+    struct file_identity own, backing;
+    bool has_own, has_backing;
+};
+
+static void family_release(struct family *f)
 {
-    sig_unref(entry->sig);
-    kinship_image_release(&entry->image);
+    for (size_t i = 0; f->sigs != NULL && i < f->kinship.n; i++)
+        sig_unref((struct sig *)f->sigs[i]);
+    free(f->sigs);
+    free(f->origins);
+    kinship_release(&f->kinship);
 }
 
-static void entries_free(struct entry *entries, size_t n)
+static int family_init(struct family *f, size_t n, struct error *e)
 {
-    for (size_t i = 0; entries != NULL && i < n; i++)
-        entry_release(&entries[i]);
-    free(entries);
+    *f = (struct family){};
+    f->sigs = mem_array(n, sizeof *f->sigs, "signatures", e);
+    f->origins = mem_array(n, sizeof *f->origins, "images", e);
+    f->kinship.images = mem_array(n, sizeof *f->kinship.images, "images", e);
+    f->kinship.leaves = mem_array(n, sizeof *f->kinship.leaves, "guests", e);
+    if (f->sigs == NULL || f->origins == NULL || f->kinship.images == NULL ||
+        f->kinship.leaves == NULL)
+        return -1;
+    return 0;
 }
 
 /* Why no plan can touch it, or NULL. */
@@ -71,30 +85,29 @@ static int copy(char **to, const char *from, struct error *e)
     return *to == NULL ? -1 : 0;
 }
 
-static int describe(const struct job_source *s, const struct image *image, struct entry *entry,
-                    struct error *e)
+/* Adds a signed image. The place is the image's once it is counted, even when something fails. */
+static int add_image(struct family *f, const struct job_source *s, const struct image *image,
+                     struct error *e)
 {
-    struct kinship_image *k = &entry->image;
+    size_t i = f->kinship.n++;
+    struct kinship_image *k = &f->kinship.images[i];
+    struct origin *origin = &f->origins[i];
     struct disk *backing = image->disk == NULL ? NULL : disk_backing(image->disk);
     struct host_file *const *files;
 
-    k->virtual_size = image->sig->size;
-    k->data_bytes = image->sig->data_bytes;
-    k->disk_id = image->sig->disk;
-    k->content_id = image->sig->content;
+    f->sigs[i] = sig_ref(image->sig);
     k->read_bytes = image->origin.read_bytes;
     k->cached = image->origin.cached;
     k->allocated_bytes = allocated_bytes(image);
     k->backing = PLAN_NONE;
     k->in_use = s->in_use || (image->file != NULL && image->file->in_use);
-    entry->in_use = k->in_use;
     if (image->disk != NULL && image->file != NULL) {
-        entry->identity = image->file->identity;
-        entry->has_identity = s->snapshot == NULL;
+        origin->own = image->file->identity;
+        origin->has_own = s->snapshot == NULL;
     }
     if (backing != NULL && disk_files(backing, &files) > 0) {
-        entry->backing = files[0]->identity;
-        entry->has_backing = true;
+        origin->backing = files[0]->identity;
+        origin->has_backing = true;
     }
     if (copy(&k->path, image->name, e) != 0 || copy(&k->guest, s->guest, e) != 0 ||
         copy(&k->fixed, why_fixed(s, image), e) != 0 ||
@@ -105,31 +118,23 @@ static int describe(const struct job_source *s, const struct image *image, struc
 }
 
 static int sign_one(struct worker *w, const struct job *job, uint32_t index,
-                    struct sig_library *library, struct entry *entry, struct error *e)
+                    struct sig_library *library, struct family *f, struct error *e)
 {
-    const struct job_source *s = &job->sources[index];
     struct image image;
     int rc;
 
     if (image_open(w, job, index, &image, e) != 0)
         return -1;
     if (image.file != NULL && image.file->in_use)
-        problem_report(
-            &worker_env(w)->problems, SEVERITY_WARNING, ERR_IN_USE, image.name, PROBLEM_NO_OFFSET,
-            "in use: another process holds it for writing, so what was read may be between "
-            "two states");
+        problem_report(&worker_env(w)->problems, SEVERITY_WARNING, ERR_IN_USE, image.name,
+                       PROBLEM_NO_OFFSET,
+                       "in use: another process holds it for writing, so what was read may be "
+                       "between two states");
     rc = image_sign(library, &image, e);
     if (rc == 0)
-        rc = describe(s, &image, entry, e);
-    if (rc == 0)
-        entry->sig = sig_ref(image.sig);
+        rc = add_image(f, &job->sources[index], &image, e);
     image_release(&image);
     return rc;
-}
-
-static bool same_file(const struct file_identity *a, const struct file_identity *b)
-{
-    return a->device == b->device && a->inode == b->inode;
 }
 
 struct by_identity {
@@ -137,111 +142,113 @@ struct by_identity {
     uint32_t index;
 };
 
+static int compare_files(const struct file_identity *a, const struct file_identity *b)
+{
+    if (a->device != b->device)
+        return a->device < b->device ? -1 : 1;
+    return a->inode < b->inode ? -1 : a->inode > b->inode;
+}
+
 static int compare_identity(const void *a, const void *b)
 {
     const struct by_identity *x = a, *y = b;
+    int order = compare_files(&x->identity, &y->identity);
 
-    if (x->identity.device != y->identity.device)
-        return x->identity.device < y->identity.device ? -1 : 1;
-    if (x->identity.inode != y->identity.inode)
-        return x->identity.inode < y->identity.inode ? -1 : 1;
-    return x->index < y->index ? -1 : x->index > y->index;
+    return order != 0 ? order : x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* The first image that lies in this file, or PLAN_NONE. */
+static uint32_t find_image(const struct by_identity *sorted, size_t n,
+                           const struct file_identity *file)
+{
+    size_t low = 0, high = n;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (compare_files(&sorted[middle].identity, file) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < n && compare_files(&sorted[low].identity, file) == 0 ? sorted[low].index
+                                                                      : PLAN_NONE;
 }
 
 /* Finds each image's existing backing file among the images. */
-static int link_backing(struct entry *entries, size_t n, struct error *e)
+static int link_backing(struct family *f, struct error *e)
 {
+    size_t n = f->kinship.n, m = 0;
     AUTO_FREE
     struct by_identity *sorted = mem_array(n, sizeof *sorted, "the identities of images", e);
-    size_t m = 0;
 
     if (sorted == NULL)
         return -1;
     for (size_t i = 0; i < n; i++) {
-        if (entries[i].has_identity)
-            sorted[m++] = (struct by_identity){entries[i].identity, (uint32_t)i};
+        if (f->origins[i].has_own)
+            sorted[m++] = (struct by_identity){f->origins[i].own, (uint32_t)i};
     }
     qsort(sorted, m, sizeof *sorted, compare_identity);
     for (size_t i = 0; i < n; i++) {
-        size_t low = 0, high = m;
-
-        if (!entries[i].has_backing)
-            continue;
-        while (low < high) { /* the first that is not smaller */
-            size_t middle = low + (high - low) / 2;
-            struct by_identity key = {entries[i].backing, 0};
-
-            if (compare_identity(&sorted[middle], &key) < 0)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        if (low < m && same_file(&sorted[low].identity, &entries[i].backing) &&
-            sorted[low].index != i)
-            entries[i].image.backing = sorted[low].index;
+        if (f->origins[i].has_backing)
+            f->kinship.images[i].backing = find_image(sorted, m, &f->origins[i].backing);
     }
     return 0;
 }
 
-static int relate(struct worker *w, const struct job *job, struct entry *entries, size_t n,
-                  struct error *e)
+/* Disks of one guest stand together: they are one leaf. */
+static void make_leaves(struct kinship *k)
 {
-    AUTO_FREE
-    const struct sig **sigs = mem_array(n, sizeof *sigs, "signatures", e);
-    AUTO_FREE
-    struct kinship_image *images = mem_array(n, sizeof *images, "images", e);
+    for (size_t i = 0; i < k->n; i++) {
+        struct kinship_leaf *last = k->n_leaves == 0 ? NULL : &k->leaves[k->n_leaves - 1];
+
+        if (last != NULL && k->images[i].guest != NULL && k->images[last->first].guest != NULL &&
+            strcmp(k->images[i].guest, k->images[last->first].guest) == 0)
+            last->count++;
+        else
+            k->leaves[k->n_leaves++] = (struct kinship_leaf){(uint32_t)i, 1};
+    }
+}
+
+static int relate(struct worker *w, const struct job *job, struct family *f, struct error *e)
+{
     struct kinship_options options = {
         .linkage = job->linkage,
         .threshold = job->threshold,
         .plan = job->plan,
         .all = job->all,
-        .sketch = job->sketch || n > KINSHIP_MATRIX_MAX,
+        .sketch = job->sketch,
         .matrix = job->matrix,
         .pool = worker_pool(w),
     };
-    struct kinship kinship = {};
-    int rc;
 
-    if (sigs == NULL || images == NULL || link_backing(entries, n, e) != 0)
+    if (link_backing(f, e) != 0)
         return -1;
-    for (size_t i = 0; i < n; i++) {
-        sigs[i] = entries[i].sig;
-        images[i] = entries[i].image;
-        entries[i].image = (struct kinship_image){};
-    }
-    rc = kinship_build(&options, images, sigs, n, &kinship, e); /* takes what images[] own */
-    if (rc == 0)
-        rc = kinship_send(&kinship, worker_send, w, e);
-    kinship_release(&kinship);
-    return rc;
+    make_leaves(&f->kinship);
+    if (kinship_build(&f->kinship, f->sigs, &options, e) != 0)
+        return -1;
+    return kinship_send(&f->kinship, worker_send, w, e);
 }
 
 int job_run_tree(struct worker *w, const struct job *job, struct error *e)
 {
     AUTO(sig_library) *library = image_library(w, e);
-    struct entry *entries = mem_array(job->n_sources, sizeof *entries, "images", e);
-    size_t n = 0;
-    int rc;
+    struct family f = {};
+    int rc = library == NULL ? -1 : family_init(&f, job->n_sources, e);
 
-    if (library == NULL || entries == NULL) {
-        free(entries);
-        return -1;
-    }
-    for (uint32_t i = 0; i < job->n_sources; i++) {
-        struct entry entry = {};
+    for (uint32_t i = 0; rc == 0 && i < job->n_sources; i++) {
+        size_t before = f.kinship.n;
         struct error why;
 
-        if (job->sources[i].skip)
+        if (job->sources[i].skip || sign_one(w, job, i, library, &f, &why) == 0)
             continue;
-        if (sign_one(w, job, i, library, &entry, &why) == 0) {
-            entries[n++] = entry;
-        } else {
-            entry_release(&entry);
-            worker_failed(w, i, &why);
-        }
+        worker_failed(w, i, &why);
+        if (f.kinship.n > before) /* half described: out of memory */
+            rc = err_set(e, why.code, "%s", why.msg);
     }
     atomic_store(&worker_page(w)->source, NO_SOURCE);
-    rc = relate(w, job, entries, n, e);
-    entries_free(entries, n);
+    if (rc == 0)
+        rc = relate(w, job, &f, e);
+    family_release(&f);
     return rc;
 }
