@@ -27,7 +27,8 @@ extern char **environ;
 
 struct front {
     struct front_options o;
-    pid_t worker; /* 0: none */
+    pid_t worker;  /* 0: none */
+    bool with_nbd; /* workers are started with libnbd loaded */
     int socket;
     struct shared_page *page;
     uint8_t *space;
@@ -125,6 +126,7 @@ static int spawn(struct front *f, int theirs, int page, struct error *e)
                     mode,
                     threads,
                     f->o.cache != NULL ? (char *)"cache" : (char *)"none",
+                    f->with_nbd ? (char *)"nbd" : (char *)"none",
                     NULL};
     char *env[9];
     posix_spawn_file_actions_t actions;
@@ -555,6 +557,11 @@ static int bury(struct front *f, struct error *e)
     int status = end_worker(f, false);
     struct error why;
 
+    if (WIFEXITED(status) && WEXITSTATUS(status) == WORKER_WANTS_NBD && !f->with_nbd) {
+        f->with_nbd = true;
+        return 0;
+    }
+
     if (WIFSIGNALED(status))
         err_set(&why, ERR_PEER,
                 "the sealed worker that read it was killed by %s; nothing else was touched; please "
@@ -603,12 +610,34 @@ static int copy_sources(struct job *job, const struct source *sources, const boo
     return 0;
 }
 
+/* Names that promise an image which is read through libnbd. A wrong promise costs a few
+ * milliseconds, a missing one a second worker. */
+static bool wants_nbd(const struct source *sources, size_t n)
+{
+    static const char *const ends[] = {".vmdk", ".vhdx", ".vhd", ".vpc",   ".vdi", ".qed",
+                                       ".hdd",  ".qcow", ".dmg", ".cloop", NULL};
+
+    for (size_t i = 0; i < n; i++) {
+        size_t length = strlen(sources[i].name);
+
+        if (sources[i].path == NULL)
+            return true;
+        for (const char *const *end = ends; *end != NULL; end++) {
+            if (length > strlen(*end) &&
+                strcasecmp(sources[i].name + length - strlen(*end), *end) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
 int front_run(struct front *f, struct job *job, const struct source *sources, const bool *in_use,
               size_t n, const struct front_outputs *outputs, const struct front_results *results,
               struct error *e)
 {
     if (copy_sources(job, sources, in_use, n, e) != 0)
         return -1;
+    f->with_nbd = f->with_nbd || wants_nbd(sources, n);
     f->job = job;
     f->sources = sources;
     f->outputs = outputs;

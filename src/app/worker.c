@@ -4,6 +4,7 @@
 #include "app/drivers.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "disk/nbd.h"
 #include "disk/reader.h"
 
 #include <pthread.h>
@@ -21,7 +22,7 @@ struct worker {
     struct disk_env env;
     struct scan_options scan;
     struct sig_cache cache;
-    bool has_cache;
+    bool has_cache, has_nbd;
 
     pthread_mutex_t lock; /* one request at a time: sequence, space and the reply belong to it */
     uint32_t sequence;
@@ -158,8 +159,11 @@ static int env_open_file(void *arg, const struct host_file *from, const char *na
 static int env_serve(void *arg, const struct host_file *file, const char *format,
                      struct host_file *const *parts, size_t n, int *socket, struct error *e)
 {
+    struct worker *w = arg;
     AUTO_BUF request = {};
 
+    if (!w->has_nbd)
+        _exit(WORKER_WANTS_NBD);
     buf_put_u32(&request, file->token);
     buf_put_string(&request, format);
     buf_put_u32(&request, (uint32_t)n);
@@ -293,6 +297,8 @@ static int start(struct worker *w, enum sandbox_mode mode, size_t threads, struc
     close(WORKER_PAGE);
     pthread_mutex_init(&w->lock, NULL);
     hash_init();
+    if (w->has_nbd && nbd_library_load(e) != 0)
+        return -1;
     if (reader_init(e) != 0 || seal_before_threads(mode, e) != 0)
         return -1;
     w->pool = pool_new(threads, e);
@@ -385,9 +391,10 @@ int worker_main(int argc, char **argv)
     int rc;
 
     log_init();
-    if (argc < 5)
+    if (argc < 6)
         return 3;
     w.has_cache = strcmp(argv[4], "cache") == 0;
+    w.has_nbd = strcmp(argv[5], "nbd") == 0;
     rc = start(&w, (enum sandbox_mode)atoi(argv[2]), strtoul(argv[3], NULL, 10), &e);
     if (send_status(&w, MSG_READY, rc, &e, &e) != 0 || rc != 0)
         _exit(3);

@@ -16,9 +16,14 @@
 #define WORKER_SOCKET 3
 #define WORKER_PAGE 4
 
+/* Exit status of a worker that met an image which is read through libnbd, but was started without
+ * it (loading needs files, so it comes before sealing): start another one with it. */
+#define WORKER_WANTS_NBD 42
+
 struct worker;
 
-/* The whole life of the process; its exit status. argv: --worker MODE THREADS cache|none. */
+/* The whole life of the process; its exit status. argv: --worker MODE THREADS cache|none nbd|none.
+ */
 int worker_main(int argc, char **argv);
 
 /* ---- for the jobs (app/job_*.c), all called by the main thread ---- */
