@@ -90,6 +90,18 @@ class Page(unittest.TestCase):
             self.assertLessEqual(self.value(
                 "document.querySelector('.matrix-scroll').getBoundingClientRect().right"), width)
 
+    def test_on_paper_the_brackets_still_meet_their_rows(self):
+        self.show(fleet(24))
+        self.browser.call('Emulation.setEmulatedMedia', media='print')
+        self.browser.call('Emulation.setDeviceMetricsOverride', width=690, height=900,
+                          deviceScaleFactor=1, mobile=False)
+        heights = self.value("""[...document.querySelectorAll('.kin')].map((kin) =>
+            [kin.querySelector('svg').getBoundingClientRect().height,
+             kin.querySelector('table').getBoundingClientRect().height])""")
+        self.browser.call('Emulation.setEmulatedMedia', media='')
+        for drawing, table in heights:
+            self.assertAlmostEqual(drawing, table, delta=1)
+
     def test_figures_are_those_of_the_joins(self):
         names = 'abcd'
         sample = Sample([Image('/x/' + n, 100 * MIB) for n in names],
