@@ -60,8 +60,7 @@ static double median(double *values, size_t n)
 /* What must be there at the least: the data of the raw file, from its mapping, hashed. */
 static int hash_mapping(const char *path, struct error *e)
 {
-    AUTO_FD
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
     const uint8_t *map;
     uint64_t size;
     struct stat st;
@@ -140,8 +139,7 @@ static int bench_scan(size_t threads, size_t rounds, int n, char **paths, struct
     static struct times times[IMAGES_MAX + 1];
     AUTO(pool) *pool = pool_new(threads, e);
     struct scan_options o = {.pool = pool};
-    AUTO_FD
-    int fd = open(paths[0], O_RDONLY | O_CLOEXEC);
+    AUTO_FD int fd = open(paths[0], O_RDONLY | O_CLOEXEC);
     const uint8_t *map;
     struct stat st;
 
@@ -180,8 +178,7 @@ static int bench_read(int n, char **paths, struct error *e)
     uint64_t ids = 0;
 
     for (int i = 0; i < n; i++) {
-        AUTO_FD
-        int fd = open(paths[i], O_RDONLY | O_CLOEXEC);
+        AUTO_FD int fd = open(paths[i], O_RDONLY | O_CLOEXEC);
 
         if (fd < 0 || sig_read(fd, paths[i], &sigs[i], e) != 0)
             return -1;

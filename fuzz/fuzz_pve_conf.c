@@ -28,8 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     check_guests(&list);
     for (size_t i = 0; i < list.guests[0].n_disks; i++) {
         struct guest_disk *d = &list.guests[0].disks[i];
-        AUTO_FREE
-        char *before = strdup(d->source);
+        AUTO_FREE char *before = strdup(d->source);
         const uint8_t *config = mark == NULL ? NULL : mark + 1;
 
         if (before == NULL)

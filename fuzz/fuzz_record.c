@@ -22,8 +22,7 @@ static void read_fields(struct cursor *c)
     while (cursor_left(c) > 0) {
         uint8_t kind = cursor_u8(c);
         size_t left = cursor_left(c);
-        AUTO_FREE
-        char *text = NULL;
+        AUTO_FREE char *text = NULL;
         const uint8_t *at;
 
         switch (kind % 4) {

@@ -52,10 +52,8 @@ static void check_use(const struct sig *s)
 
 static void check_written(const struct sig *s, const uint8_t *bytes, size_t length)
 {
-    AUTO_FD
-    int fd = memfd_create("signature", MFD_CLOEXEC);
-    AUTO_FREE
-    uint8_t *again = malloc(length + 1);
+    AUTO_FD int fd = memfd_create("signature", MFD_CLOEXEC);
+    AUTO_FREE uint8_t *again = malloc(length + 1);
     struct error e;
 
     if (fd < 0 || again == NULL || sig_write(s, fd, &e) != 0 ||
@@ -76,8 +74,7 @@ static void try_parse(const uint8_t *bytes, size_t length)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
-    AUTO_FREE
-    uint8_t *copy = malloc(length > 0 ? length : 1);
+    AUTO_FREE uint8_t *copy = malloc(length > 0 ? length : 1);
 
     if (copy == NULL)
         return 0;

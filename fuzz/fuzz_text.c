@@ -70,8 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     AUTO_BUF shown = {};
     AUTO_BUF base64 = {};
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
     struct error e;
     uint64_t n;
 

@@ -95,8 +95,7 @@ static char *entry_path(const struct cache_folder *c, const char *key, struct er
 
 int cache_folder_open(struct cache_folder *c, const char *key, int *fd, struct error *e)
 {
-    AUTO_FREE
-    char *path = entry_path(c, key, e);
+    AUTO_FREE char *path = entry_path(c, key, e);
     struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
 
     if (path == NULL)
@@ -111,8 +110,7 @@ int cache_folder_open(struct cache_folder *c, const char *key, int *fd, struct e
 /* PATH, its parents and PATH/v1. */
 static int make_folders(struct cache_folder *c, struct error *e)
 {
-    AUTO_FREE
-    char *path = mem_string(c->version_path, e);
+    AUTO_FREE char *path = mem_string(c->version_path, e);
 
     if (path == NULL)
         return -1;
@@ -152,8 +150,7 @@ int cache_folder_create(struct cache_folder *c, const char *key, int *fd, struct
 /* No sync: an entry that a power cut tears fails its checksum and is made again. */
 int cache_folder_commit(struct cache_folder *c, const char *key, bool keep, struct error *e)
 {
-    AUTO_FREE
-    char *path = entry_path(c, key, e);
+    AUTO_FREE char *path = entry_path(c, key, e);
     int rc = 0;
 
     if (path == NULL)
@@ -233,8 +230,7 @@ int cache_folder_list(struct cache_folder *c, struct cache_entry **out, size_t *
 static int remove_entry(struct cache_folder *c, const struct cache_entry *entry, size_t *removed,
                         uint64_t *freed, struct error *e)
 {
-    AUTO_FREE
-    char *path = entry_path(c, entry->key, e);
+    AUTO_FREE char *path = entry_path(c, entry->key, e);
 
     if (path == NULL)
         return -1;
@@ -272,8 +268,7 @@ static int remove_left_behind(struct cache_folder *c, int64_t max_age, struct er
 int cache_folder_prune(struct cache_folder *c, int64_t max_age, uint64_t max_bytes, size_t *removed,
                        uint64_t *freed, struct error *e)
 {
-    AUTO_FREE
-    struct cache_entry *entries = NULL;
+    AUTO_FREE struct cache_entry *entries = NULL;
     int64_t now = (int64_t)time(NULL);
     uint64_t left = 0;
     size_t n;
@@ -297,8 +292,7 @@ int cache_folder_prune(struct cache_folder *c, int64_t max_age, uint64_t max_byt
 
 int cache_folder_clear(struct cache_folder *c, size_t *removed, uint64_t *freed, struct error *e)
 {
-    AUTO_FREE
-    struct cache_entry *entries = NULL;
+    AUTO_FREE struct cache_entry *entries = NULL;
     size_t n;
 
     *removed = 0;

@@ -32,8 +32,7 @@ struct captive {
 /* A listening socket in the abstract name space, whose name the kernel chooses. */
 static int listen_somewhere(struct sockaddr_un *address, socklen_t *length, struct error *e)
 {
-    AUTO_FD
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     *length = sizeof *address;
@@ -83,8 +82,7 @@ static int wall_in(const char *path, const char *const *parts, size_t n, struct 
                                                  "/dev/urandom",
                                                  "/dev/zero",
                                                  NULL};
-    AUTO_FD
-    int rules = landlock_rules(e);
+    AUTO_FD int rules = landlock_rules(e);
 
     if (rules < 0)
         return landlock_abi() == 0 ? 0 : -1;
@@ -179,12 +177,9 @@ static int start(struct captive *c, const char *path, const char *format, const 
     struct sockaddr_un address;
     socklen_t length;
     int errors[2] = {-1, -1};
-    AUTO_FREE
-    char *options = image_options(path, format, e);
-    AUTO_FD
-    int listening = -1;
-    AUTO_FD
-    int connected = -1;
+    AUTO_FREE char *options = image_options(path, format, e);
+    AUTO_FD int listening = -1;
+    AUTO_FD int connected = -1;
 
     if (options == NULL)
         return -1;

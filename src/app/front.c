@@ -298,8 +298,7 @@ static int answer_open_named(struct front *f, struct cursor *c, struct reply *r,
 {
     uint32_t token = cursor_le32(c);
     uint8_t reason = cursor_u8(c);
-    AUTO_FREE
-    char *name = cursor_string(c, STRING_MAX);
+    AUTO_FREE char *name = cursor_string(c, STRING_MAX);
     const char *from;
     struct opened opened;
     int rc;
@@ -317,12 +316,10 @@ static int answer_open_named(struct front *f, struct cursor *c, struct reply *r,
 static int answer_serve(struct front *f, struct cursor *c, struct reply *r, struct error *e)
 {
     uint32_t token = cursor_le32(c);
-    AUTO_FREE
-    char *format = cursor_string(c, 64);
+    AUTO_FREE char *format = cursor_string(c, 64);
     uint32_t n = cursor_le32(c);
     const char *path = path_of_token(f, token, e);
-    AUTO_FREE
-    const char **parts = NULL;
+    AUTO_FREE const char **parts = NULL;
     struct captive *captive;
 
     if (path == NULL || format == NULL || n > PARTS_MAX || f->n_captives >= CAPTIVES_MAX)
@@ -347,8 +344,7 @@ static int answer_serve(struct front *f, struct cursor *c, struct reply *r, stru
 static int answer_cache(struct front *f, uint16_t type, struct cursor *c, struct reply *r,
                         struct error *e)
 {
-    AUTO_FREE
-    char *key = cursor_string(c, 64);
+    AUTO_FREE char *key = cursor_string(c, 64);
     bool keep = type == MSG_CACHE_COMMIT && cursor_u8(c) != 0;
     int fd = -1;
 
@@ -435,10 +431,8 @@ static int take_problem(struct front *f, struct cursor *c, struct error *e)
     uint8_t severity = cursor_u8(c);
     uint16_t code = cursor_le16(c);
     uint64_t offset = cursor_le64(c);
-    AUTO_FREE
-    char *object = cursor_string(c, STRING_MAX);
-    AUTO_FREE
-    char *text = cursor_string(c, STRING_MAX);
+    AUTO_FREE char *object = cursor_string(c, STRING_MAX);
+    AUTO_FREE char *text = cursor_string(c, STRING_MAX);
 
     if (object == NULL || text == NULL || severity > SEVERITY_ERROR || code >= ERR_CODES)
         return err_set(e, ERR_PEER, "the worker told a problem that makes no sense");

@@ -85,8 +85,7 @@ int job_run_compare(struct worker *w, const struct job *job, struct error *e)
 
 static int write_signature(struct worker *w, uint32_t index, const struct sig *sig, struct error *e)
 {
-    AUTO_FD
-    int fd = -1;
+    AUTO_FD int fd = -1;
     struct error ignored;
 
     if (worker_output_create(w, index, &fd, e) != 0)
@@ -157,8 +156,7 @@ int job_run_overlay(struct worker *w, const struct job *job, struct error *e)
 {
     struct image two[2] = {};
     AUTO(sig_library) *library = image_library(w, e);
-    AUTO_FD
-    int fd = -1;
+    AUTO_FD int fd = -1;
     int rc = library == NULL ? -1 : 0;
 
     for (uint32_t i = 0; rc == 0 && i < job->n_sources && i < 2; i++) {
@@ -265,8 +263,7 @@ static int parse_guests(const struct job *job, const struct buf *definition, con
 int job_run_guests(struct worker *w, const struct job *job, struct error *e)
 {
     AUTO_BUF definition = {}, storage = {};
-    AUTO_FREE
-    char *name = NULL, *storage_name = NULL;
+    AUTO_FREE char *name = NULL, *storage_name = NULL;
     struct guest_list list = {};
     int rc = read_definition(w, 0, &definition, &name, e);
 

@@ -179,8 +179,8 @@ static uint32_t find_image(const struct by_identity *sorted, size_t n,
 static int link_backing(struct family *f, struct error *e)
 {
     size_t n = f->kinship.n, m = 0;
-    AUTO_FREE
-    struct by_identity *sorted = mem_array(n, sizeof *sorted, "the identities of images", e);
+    AUTO_FREE struct by_identity *sorted =
+        mem_array(n, sizeof *sorted, "the identities of images", e);
 
     if (sorted == NULL)
         return -1;
@@ -227,6 +227,11 @@ static int relate(struct worker *w, const struct job *job, struct family *f, str
     make_leaves(&f->kinship);
     if (kinship_build(&f->kinship, f->sigs, &options, e) != 0)
         return -1;
+    for (size_t i = 0; i < f->kinship.n; i++) {
+        if (sig_lost(f->sigs[i]))
+            return err_set(e, ERR_CHANGED, "%s: shrank while it was being read",
+                           f->kinship.images[i].path);
+    }
     return kinship_send(&f->kinship, worker_send, w, e);
 }
 

@@ -63,8 +63,7 @@ int landlock_rules(struct error *e)
 static int allow(int rules, const char *path, uint64_t rights, struct error *e)
 {
     struct path_beneath rule = {.allowed = rights};
-    AUTO_FD
-    int fd = open(path, O_PATH | O_CLOEXEC);
+    AUTO_FD int fd = open(path, O_PATH | O_CLOEXEC);
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) != 0)

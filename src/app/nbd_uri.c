@@ -103,8 +103,7 @@ int nbd_uri_parse(const char *uri, struct source *out, struct error *e)
 static int connect_unix(const char *path, int *out, struct error *e)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    AUTO_FD
-    int fd = -1;
+    AUTO_FD int fd = -1;
 
     if (strlen(path) >= sizeof address.sun_path)
         return err_set(e, ERR_LIMIT, "the socket's path is too long");
@@ -127,8 +126,7 @@ static int connect_tcp(const char *host, const char *port, int *out, struct erro
     err_set(e, ERR_NOT_FOUND, "%s:%s: no address", host, port);
     rc = -1;
     for (struct addrinfo *a = found; a != NULL && rc != 0; a = a->ai_next) {
-        AUTO_FD
-        int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+        AUTO_FD int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
 
         if (fd < 0 || connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
             err_sys(e, "cannot connect to %s:%s", host, port);

@@ -145,8 +145,7 @@ static int open_handle(int handle, struct opened *o, struct error *e)
 int opener_open(struct opener *o, const char *path, struct opened *out, struct error *e)
 {
     struct opened opened = {.fd = -1, .direct_fd = -1};
-    AUTO_FD
-    int handle = open(path, O_PATH | O_CLOEXEC);
+    AUTO_FD int handle = open(path, O_PATH | O_CLOEXEC);
 
     (void)o; /* what the user names needs no leave */
     if (handle < 0)
@@ -216,8 +215,7 @@ int opener_open_named(struct opener *o, const char *from, const char *name, stru
                       struct error *e)
 {
     struct opened opened = {.fd = -1, .direct_fd = -1};
-    AUTO_FD
-    int handle = -1;
+    AUTO_FD int handle = -1;
     int rc = -1;
 
     opened.path = path_named(from, name, e);

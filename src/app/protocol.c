@@ -38,8 +38,7 @@ void get_error(struct cursor *c, struct error *e)
 {
     uint16_t code = cursor_le16(c);
     int sys = (int)cursor_le32(c);
-    AUTO_FREE
-    char *text = cursor_string(c, sizeof e->msg - 1);
+    AUTO_FREE char *text = cursor_string(c, sizeof e->msg - 1);
 
     err_set(e, code > ERR_NONE && code < ERR_CODES ? (enum err_code)code : ERR_PEER, "%s",
             text == NULL || text[0] == 0 ? "failed without a word" : text);

@@ -52,8 +52,7 @@ static int limit_resources(struct error *e)
 
 static int deny_all_files(struct error *e)
 {
-    AUTO_FD
-    int rules = landlock_rules(e);
+    AUTO_FD int rules = landlock_rules(e);
 
     if (rules < 0 || landlock_enforce(rules, e) != 0)
         return err_wrap(e, "sandbox");

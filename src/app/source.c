@@ -94,8 +94,7 @@ static int add_found(struct source_set *s, size_t known_before, const FTSENT *en
                      struct error *e)
 {
     struct source_set before = {.items = s->items, .n = known_before};
-    AUTO_FD
-    int fd = open(entry->fts_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    AUTO_FD int fd = open(entry->fts_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0) {
         err_sys(e, "cannot open");
@@ -161,8 +160,7 @@ static int add_existing(struct source_set *s, const char *argument, const struct
 /* IMAGE@SNAPSHOT: the longest prefix before an @ that exists. */
 static int add_snapshot(struct source_set *s, const char *argument, struct error *e)
 {
-    AUTO_FREE
-    char *prefix = mem_string(argument, e);
+    AUTO_FREE char *prefix = mem_string(argument, e);
     struct stat st;
     char *at;
 

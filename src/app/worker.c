@@ -299,7 +299,7 @@ static int start(struct worker *w, enum sandbox_mode mode, size_t threads, struc
     hash_init();
     if (w->has_nbd && nbd_library_load(e) != 0)
         log_debug("worker", "%s", e->msg); /* told by whoever needs it */
-    if (reader_init(e) != 0 || seal_before_threads(mode, e) != 0)
+    if (reader_init(e) != 0 || sig_init(e) != 0 || seal_before_threads(mode, e) != 0)
         return -1;
     w->pool = pool_new(threads, e);
     w->registry = disk_registry_new(e);

@@ -38,8 +38,7 @@ static void defaults(void *options)
 
 static int fail(const struct cache_options *o, const char *what, const struct error *e)
 {
-    AUTO_FREE
-    char *text = shown(e->msg);
+    AUTO_FREE char *text = shown(e->msg);
 
     fprintf(stderr, "stemma: %s\n", text);
     if (o->json)
@@ -49,8 +48,7 @@ static int fail(const struct cache_options *o, const char *what, const struct er
 
 static int list(struct cache_folder *c, const struct cache_options *o, struct error *e)
 {
-    AUTO_FREE
-    struct cache_entry *entries = NULL;
+    AUTO_FREE struct cache_entry *entries = NULL;
     struct buf out = {};
     struct json j;
     uint64_t sum = 0;
@@ -91,8 +89,7 @@ static int list(struct cache_folder *c, const struct cache_options *o, struct er
         json_object_end(&j);
         buf_put_u8(&out, '\n');
     } else {
-        AUTO_FREE
-        char *folder = shown(cache_folder_path(c));
+        AUTO_FREE char *folder = shown(cache_folder_path(c));
 
         buf_printf(&out, "%zu signatures, %s, in %s\n", n, text_size(size, sum), folder);
     }

@@ -79,10 +79,8 @@ static void print_line(struct buf *out, const char *label, uint64_t bytes)
 static void print_text(const struct session *s, const struct compare_options *o,
                        const struct comparison *c, bool equal, struct buf *out)
 {
-    AUTO_FREE
-    char *a = shown(s->sources.items[0].name);
-    AUTO_FREE
-    char *b = shown(s->sources.items[1].name);
+    AUTO_FREE char *a = shown(s->sources.items[0].name);
+    AUTO_FREE char *b = shown(s->sources.items[1].name);
     char size[2][TEXT_SIZE_MAX];
 
     buf_printf(out, "%s and %s are %s\n", a, b, equal ? "equal" : "different");

@@ -56,7 +56,7 @@ struct rebase {
     struct replace_item *items; /* --replace, and the dry run */
     uint32_t *item_of;          /* image -> item, or REPLACE_NONE */
     size_t n_items;
-    char **formats; /* base_format of items; owned */
+    char **formats, **bases; /* base_format and stands_on of items; owned */
     struct replace *plan;
     struct domain_change *changes;
     size_t n_changes, changes_capacity;
@@ -69,8 +69,11 @@ static void rebase_release(struct rebase *r)
         if (r->outputs != NULL)
             free(r->outputs[i]);
     }
-    for (size_t i = 0; r->formats != NULL && i < r->n_items; i++)
+    for (size_t i = 0; r->formats != NULL && r->bases != NULL && i < r->n_items; i++) {
         free(r->formats[i]);
+        free(r->bases[i]);
+    }
+    free(r->bases);
     for (size_t i = 0; i < r->n_changes; i++) {
         free(r->changes[i].domain);
         free(r->changes[i].file);
@@ -120,16 +123,15 @@ static void mark_parts(const struct kinship *k, bool *part, bool *base)
 static int make_items(struct rebase *r, struct error *e)
 {
     const struct kinship *k = &r->k;
-    AUTO_FREE
-    bool *part = mem_array(k->n, sizeof *part, "the plan", e);
-    AUTO_FREE
-    bool *base = mem_array(k->n, sizeof *base, "the plan", e);
+    AUTO_FREE bool *part = mem_array(k->n, sizeof *part, "the plan", e);
+    AUTO_FREE bool *base = mem_array(k->n, sizeof *base, "the plan", e);
 
     r->items = mem_array(k->n, sizeof *r->items, "the plan", e);
     r->item_of = mem_array(k->n, sizeof *r->item_of, "the plan", e);
     r->formats = mem_array(k->n, sizeof *r->formats, "the plan", e);
+    r->bases = mem_array(k->n, sizeof *r->bases, "the plan", e);
     if (part == NULL || base == NULL || r->items == NULL || r->item_of == NULL ||
-        r->formats == NULL)
+        r->formats == NULL || r->bases == NULL)
         return -1;
     mark_parts(k, part, base);
     for (size_t i = 0; i < k->n; i++) {
@@ -159,8 +161,7 @@ static int make_items(struct rebase *r, struct error *e)
 static int find_base_formats(struct rebase *r, struct error *e)
 {
     const struct kinship *k = &r->k;
-    AUTO_FREE
-    struct inspected *images = mem_array(1, sizeof *images, "images", e);
+    AUTO_FREE struct inspected *images = mem_array(1, sizeof *images, "images", e);
 
     if (images == NULL)
         return -1;
@@ -176,9 +177,11 @@ static int find_base_formats(struct rebase *r, struct error *e)
             return -1;
         if (images[0].has_backing) {
             r->formats[item] = mem_string(images[0].backing_format, e);
+            r->bases[item] = realpath(k->images[i].backing_path, NULL);
             if (r->formats[item] == NULL)
                 return -1;
             r->items[item].base_format = r->formats[item];
+            r->items[item].stands_on = r->bases[item];
         }
     }
     return 0;
@@ -262,8 +265,7 @@ static void json_steps(const struct rebase *r, struct json *j)
 
     json_array(j, "steps");
     for (size_t i = 0; i < n; i++) {
-        AUTO_FREE
-        char *text = replace_step_text(&steps[i], &ignored);
+        AUTO_FREE char *text = replace_step_text(&steps[i], &ignored);
 
         json_string(j, NULL, text);
     }
@@ -327,10 +329,8 @@ static void print_steps(const struct rebase *r, struct buf *out)
     struct error ignored;
 
     for (size_t i = 0; i < n; i++) {
-        AUTO_FREE
-        char *text = replace_step_text(&steps[i], &ignored);
-        AUTO_FREE
-        char *safe = text == NULL ? NULL : shown(text);
+        AUTO_FREE char *text = replace_step_text(&steps[i], &ignored);
+        AUTO_FREE char *safe = text == NULL ? NULL : shown(text);
 
         buf_printf(out, "  %s\n", safe == NULL ? "?" : safe);
     }
@@ -341,12 +341,10 @@ static void print_outputs(const struct rebase *r, struct buf *out)
     char size[TEXT_SIZE_MAX];
 
     for (size_t i = 0; i < r->k.n; i++) {
-        AUTO_FREE
-        char *image = shown(r->k.images[i].path);
-        AUTO_FREE
-        char *to = r->outputs[i] == NULL ? NULL : shown(r->outputs[i]);
-        AUTO_FREE
-        char *backing = to == NULL ? NULL : shown(rebase_output_backing(&r->k, r->outputs, i));
+        AUTO_FREE char *image = shown(r->k.images[i].path);
+        AUTO_FREE char *to = r->outputs[i] == NULL ? NULL : shown(r->outputs[i]);
+        AUTO_FREE char *backing =
+            to == NULL ? NULL : shown(rebase_output_backing(&r->k, r->outputs, i));
 
         if (to == NULL)
             continue;
@@ -364,12 +362,9 @@ static void print_domains(const struct rebase *r, struct buf *out)
                    "\nThese libvirt definitions need the new backing chain (virsh edit; remove "
                    "<backingStore> and let libvirt find it):\n");
     for (size_t i = 0; i < r->n_changes; i++) {
-        AUTO_FREE
-        char *domain = shown(r->changes[i].domain);
-        AUTO_FREE
-        char *target = shown(r->changes[i].target);
-        AUTO_FREE
-        char *path = shown(r->changes[i].path);
+        AUTO_FREE char *domain = shown(r->changes[i].domain);
+        AUTO_FREE char *target = shown(r->changes[i].target);
+        AUTO_FREE char *path = shown(r->changes[i].path);
 
         buf_printf(out, "  %s, disk %s: <driver type='%s'/> for %s\n", domain, target,
                    r->changes[i].format, path);
@@ -475,10 +470,8 @@ static int undo_or_commit(struct rebase *r)
     struct session *s = r->session;
     struct replace_options options = {.force = r->o->force, .problems = s->sources.problems};
     struct error e;
-    AUTO_FREE
-    const char **paths = mem_array(s->sources.n, sizeof *paths, "images", &e);
-    AUTO_FREE
-    struct inspected *images = mem_array(s->sources.n, sizeof *images, "images", &e);
+    AUTO_FREE const char **paths = mem_array(s->sources.n, sizeof *paths, "images", &e);
+    AUTO_FREE struct inspected *images = mem_array(s->sources.n, sizeof *images, "images", &e);
     size_t n = 0;
 
     if (paths == NULL || images == NULL)

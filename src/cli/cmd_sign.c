@@ -158,10 +158,8 @@ static void print_text(const struct signing *s, struct buf *out)
     char size[TEXT_SIZE_MAX], data[TEXT_SIZE_MAX];
 
     for (size_t i = 0; i < s->session->sources.n; i++) {
-        AUTO_FREE
-        char *name = shown(s->session->sources.items[i].name);
-        AUTO_FREE
-        char *path = s->paths[i] == NULL ? NULL : shown(s->paths[i]);
+        AUTO_FREE char *name = shown(s->session->sources.items[i].name);
+        AUTO_FREE char *path = s->paths[i] == NULL ? NULL : shown(s->paths[i]);
 
         if (s->images[i].done)
             buf_printf(out, "%s -> %s  (%s, %s of data%s)\n", name, path,

@@ -78,8 +78,7 @@ static size_t terminal_columns(const struct tree_options *o)
 static int draw(struct buf *out, const struct kinship *k, const struct tree_options *o,
                 const struct session *s, struct error *e)
 {
-    AUTO_FREE
-    struct draw_problem *problems = session_problems(s);
+    AUTO_FREE struct draw_problem *problems = session_problems(s);
     struct draw_options options = {
         .columns = terminal_columns(o),
         .ascii = o->ascii,

@@ -292,8 +292,7 @@ static void free_list(void *options, const struct option_row *row)
 
 int command_run(const struct command *c, int argc, char **argv)
 {
-    AUTO_FREE
-    void *options = calloc(1, c->options_size);
+    AUTO_FREE void *options = calloc(1, c->options_size);
     struct strings arguments = {};
     bool help = false;
     struct error e;

@@ -76,10 +76,8 @@ static void remember(struct session *s, const char *path, const char *code, cons
 /* A message may repeat a hostile name: it is escaped whole. */
 static void say(struct session *s, bool warning, const char *what, const char *why)
 {
-    AUTO_FREE
-    char *a = shown(what);
-    AUTO_FREE
-    char *b = shown(why);
+    AUTO_FREE char *a = shown(what);
+    AUTO_FREE char *b = shown(why);
     size_t length = strlen(a);
 
     bar_hide(s->bar);

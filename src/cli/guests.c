@@ -206,8 +206,7 @@ static char *find_storage(const char *folder)
 static int read_pve(struct reading *r, struct error *e)
 {
     const char *folder = r->session->o->pve_conf;
-    AUTO_FREE
-    char *storage = find_storage(folder);
+    AUTO_FREE char *storage = find_storage(folder);
     struct definitions d = {};
     int rc = add_folder(&d, folder, ".conf", e);
 

@@ -48,8 +48,7 @@ static bool stem_is_unique(char *const *names, size_t n, size_t i)
 
 int rebase_output_names(const struct kinship *k, const char *folder, char **path, struct error *e)
 {
-    AUTO_FREE
-    char *whole = realpath(folder, NULL);
+    AUTO_FREE char *whole = realpath(folder, NULL);
     char **names = NULL;
     int rc = whole == NULL ? err_sys(e, "%s", folder) : draw_names(k, &names, e);
 
@@ -94,12 +93,9 @@ static int write_one(struct session *s, const struct kinship *k, char *const *pa
 {
     uint32_t parent = k->plan.steps[i].backing;
     const char *format = path[parent] != NULL ? "qcow2" : k->images[parent].format;
-    AUTO_FREE
-    char *backing = realpath(rebase_output_backing(k, path, i), NULL);
-    AUTO_FREE
-    char *folder = folder_of(path[i], e);
-    AUTO_FREE
-    char *name = NULL;
+    AUTO_FREE char *backing = realpath(rebase_output_backing(k, path, i), NULL);
+    AUTO_FREE char *folder = folder_of(path[i], e);
+    AUTO_FREE char *name = NULL;
     struct output output;
     struct stat st;
     int rc;
@@ -131,8 +127,7 @@ static int write_one(struct session *s, const struct kinship *k, char *const *pa
 /* Images in an order in which parents stand before their children. */
 static int parents_first(const struct kinship *k, uint32_t *order, size_t *n, struct error *e)
 {
-    AUTO_FREE
-    uint32_t *depth = mem_array(k->n, sizeof *depth, "the order of the plan", e);
+    AUTO_FREE uint32_t *depth = mem_array(k->n, sizeof *depth, "the order of the plan", e);
 
     if (depth == NULL)
         return -1;
@@ -164,10 +159,8 @@ static int parents_first(const struct kinship *k, uint32_t *order, size_t *n, st
 int rebase_output_write(struct session *s, const struct kinship *k, char *const *path,
                         uint64_t *sizes, struct error *e)
 {
-    AUTO_FREE
-    uint32_t *order = mem_array(k->n, sizeof *order, "the order of the plan", e);
-    AUTO_FREE
-    bool *failed = mem_array(k->n, sizeof *failed, "the plan", e);
+    AUTO_FREE uint32_t *order = mem_array(k->n, sizeof *order, "the order of the plan", e);
+    AUTO_FREE bool *failed = mem_array(k->n, sizeof *failed, "the plan", e);
     size_t n;
 
     if (order == NULL || failed == NULL || parents_first(k, order, &n, e) != 0)

@@ -16,8 +16,7 @@ struct inspection {
 
 static int get_name(struct cursor *c, char out[16], struct error *e)
 {
-    AUTO_FREE
-    char *name = cursor_string(c, 15);
+    AUTO_FREE char *name = cursor_string(c, 15);
 
     if (name == NULL)
         return err_set(e, ERR_PEER, "the worker told no format");
@@ -167,10 +166,8 @@ int rebase_worker_used_by(void *arg, const char *base, const char *except, char 
     struct rebase_worker *w = arg;
     struct source_set found = {.opener = w->session->opener,
                                .problems = w->session->sources.problems};
-    AUTO_FREE
-    struct inspected *images = NULL;
-    AUTO_FREE
-    char *folder = mem_string(base, e);
+    AUTO_FREE struct inspected *images = NULL;
+    AUTO_FREE char *folder = mem_string(base, e);
     struct stat st;
     char *slash = folder == NULL ? NULL : strrchr(folder, '/');
     int rc;

@@ -163,10 +163,8 @@ static void write_children(const struct grove *g, const struct join *j, struct c
 /* Joins in the order of their distance, then of their smallest leaf: children come first. */
 static int grove_write(const struct grove *g, struct dendrogram *out, struct error *e)
 {
-    AUTO_FREE
-    struct join **order = mem_array(g->n_joins, sizeof(struct join *), "tree", e);
-    AUTO_FREE
-    struct child_key *keys = mem_array(g->n, sizeof *keys, "tree", e);
+    AUTO_FREE struct join **order = mem_array(g->n_joins, sizeof(struct join *), "tree", e);
+    AUTO_FREE struct child_key *keys = mem_array(g->n, sizeof *keys, "tree", e);
     size_t n = 0;
 
     if (order == NULL || keys == NULL)
@@ -204,14 +202,10 @@ static int grove_write(const struct grove *g, struct dendrogram *out, struct err
 static int grow(const struct linkage_merge *merges, size_t n, struct dendrogram *out,
                 struct error *e)
 {
-    AUTO_FREE
-    struct join *joins = mem_array(n, sizeof *joins, "tree", e);
-    AUTO_FREE
-    uint32_t *next = mem_array(2 * n, sizeof *next, "tree", e);
-    AUTO_FREE
-    uint32_t *parent = mem_array(n, sizeof *parent, "tree", e);
-    AUTO_FREE
-    uint32_t *top = mem_array(n, sizeof *top, "tree", e);
+    AUTO_FREE struct join *joins = mem_array(n, sizeof *joins, "tree", e);
+    AUTO_FREE uint32_t *next = mem_array(2 * n, sizeof *next, "tree", e);
+    AUTO_FREE uint32_t *parent = mem_array(n, sizeof *parent, "tree", e);
+    AUTO_FREE uint32_t *top = mem_array(n, sizeof *top, "tree", e);
     struct grove g = {.n = n, .joins = joins, .next = next, .parent = parent, .top = top};
 
     if (joins == NULL || next == NULL || parent == NULL || top == NULL)
@@ -292,10 +286,8 @@ static void fill_shared(struct dendrogram *d, const struct dendrogram_input *in,
 int dendrogram_build(const struct dendrogram_input *input, enum linkage linkage,
                      struct dendrogram *out, struct error *e)
 {
-    AUTO_FREE
-    struct linkage_merge *merges = NULL;
-    AUTO_FREE
-    uint32_t *leaves = NULL;
+    AUTO_FREE struct linkage_merge *merges = NULL;
+    AUTO_FREE uint32_t *leaves = NULL;
     struct dendrogram tree = {.root = NONE};
 
     if (input->n > UINT32_MAX / 4)
@@ -328,12 +320,9 @@ static void mark_near(const struct dendrogram *d, double threshold, bool *near)
 int dendrogram_families(const struct dendrogram *d, double threshold, uint32_t *family, size_t *n,
                         struct error *e)
 {
-    AUTO_FREE
-    bool *near = mem_array(d->n_nodes, sizeof *near, "families", e);
-    AUTO_FREE
-    uint32_t *top = mem_array(d->n_nodes, sizeof *top, "families", e);
-    AUTO_FREE
-    uint32_t *number = mem_array(d->n_nodes, sizeof *number, "families", e);
+    AUTO_FREE bool *near = mem_array(d->n_nodes, sizeof *near, "families", e);
+    AUTO_FREE uint32_t *top = mem_array(d->n_nodes, sizeof *top, "families", e);
+    AUTO_FREE uint32_t *number = mem_array(d->n_nodes, sizeof *number, "families", e);
     size_t found = 0;
 
     if (near == NULL || top == NULL || number == NULL)

@@ -96,10 +96,8 @@ static void put_backing(struct buf *out, const struct kinship *k, const uint32_t
 int draw_dot(struct buf *out, const struct kinship *k, struct error *e)
 {
     AUTO_LABELS labels = {};
-    AUTO_FREE
-    struct draw_family *families = draw_families(k, e);
-    AUTO_FREE
-    uint32_t *stack = NULL, *leaf = NULL;
+    AUTO_FREE struct draw_family *families = draw_families(k, e);
+    AUTO_FREE uint32_t *stack = NULL, *leaf = NULL;
 
     if (families == NULL)
         return -1;

@@ -103,8 +103,7 @@ static void put_triangle(struct json *j, const char *key, const uint64_t *matrix
 
 static int put_command(struct json *j, const struct kinship *k, struct error *e)
 {
-    AUTO_FREE
-    bool *named = draw_plan_images(k, e);
+    AUTO_FREE bool *named = draw_plan_images(k, e);
     AUTO_BUF command = {};
     bool some = false;
 
@@ -172,8 +171,7 @@ static int put_document(struct buf *out, const struct kinship *k, const struct d
                         struct error *e)
 {
     AUTO_LABELS labels = {};
-    AUTO_FREE
-    struct draw_family *families = draw_families(k, e);
+    AUTO_FREE struct draw_family *families = draw_families(k, e);
     struct json j;
 
     if (families == NULL || draw_labels_make(k, &labels, e) != 0)

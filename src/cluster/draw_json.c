@@ -105,8 +105,7 @@ struct tree_at {
 static int tree_text(struct buf *out, const struct kinship *k, struct error *e)
 {
     const struct dendrogram *d = &k->tree;
-    AUTO_FREE
-    struct tree_at *stack = mem_array(d->n_nodes, sizeof *stack, "tree", e);
+    AUTO_FREE struct tree_at *stack = mem_array(d->n_nodes, sizeof *stack, "tree", e);
     size_t depth = 0;
 
     if (stack == NULL)
@@ -154,12 +153,9 @@ static int put_tree(struct json *j, const struct kinship *k, struct error *e)
 /* Images by family, each family's in the order of the arguments. */
 static int put_families(struct json *j, const struct kinship *k, struct error *e)
 {
-    AUTO_FREE
-    size_t *start = mem_array(k->n_families + 2, sizeof *start, "families", e);
-    AUTO_FREE
-    uint32_t *images = mem_array(k->n, sizeof *images, "families", e);
-    AUTO_FREE
-    uint32_t *leaf = draw_leaf_of_image(k, e);
+    AUTO_FREE size_t *start = mem_array(k->n_families + 2, sizeof *start, "families", e);
+    AUTO_FREE uint32_t *images = mem_array(k->n, sizeof *images, "families", e);
+    AUTO_FREE uint32_t *leaf = draw_leaf_of_image(k, e);
 
     if (start == NULL || images == NULL || leaf == NULL)
         return -1;

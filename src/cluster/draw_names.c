@@ -94,8 +94,7 @@ static char *numbered(const char *name, size_t *number, const char *const *plain
                       struct error *e)
 {
     for (;;) {
-        AUTO_FREE
-        char *candidate = mem_printf(e, "%s#%zu", name, ++*number);
+        AUTO_FREE char *candidate = mem_printf(e, "%s#%zu", name, ++*number);
         const char *key = candidate;
 
         if (candidate == NULL)
@@ -131,10 +130,8 @@ static void names_free(char **names, size_t n)
 
 static int names_fill(const struct name_ref *refs, size_t n, char **names, struct error *e)
 {
-    AUTO_FREE
-    const char **plain = mem_array(n, sizeof *plain, "names", e);
-    AUTO_FREE
-    const char **sorted = mem_array(n, sizeof *sorted, "names", e);
+    AUTO_FREE const char **plain = mem_array(n, sizeof *plain, "names", e);
+    AUTO_FREE const char **sorted = mem_array(n, sizeof *sorted, "names", e);
     size_t number = 1;
 
     if (plain == NULL || sorted == NULL)
@@ -162,8 +159,7 @@ static int names_fill(const struct name_ref *refs, size_t n, char **names, struc
 
 int draw_names(const struct kinship *k, char ***out, struct error *e)
 {
-    AUTO_FREE
-    struct name_ref *refs = mem_array(k->n, sizeof *refs, "names", e);
+    AUTO_FREE struct name_ref *refs = mem_array(k->n, sizeof *refs, "names", e);
     char **names = mem_array(k->n, sizeof *names, "names", e);
 
     if (refs == NULL || names == NULL) {
@@ -249,10 +245,8 @@ static int leaf_ref_compare(const void *x, const void *y)
 /* Two guests of one name (of two hosts) are told apart by the path of their first disk. */
 static int label_twins(const struct kinship *k, struct draw_labels *l, struct error *e)
 {
-    AUTO_FREE
-    struct leaf_ref *refs = mem_array(k->n_leaves, sizeof *refs, "labels", e);
-    AUTO_FREE
-    char *before = NULL; /* the label before this one, as it was */
+    AUTO_FREE struct leaf_ref *refs = mem_array(k->n_leaves, sizeof *refs, "labels", e);
+    AUTO_FREE char *before = NULL; /* the label before this one, as it was */
 
     if (refs == NULL)
         return -1;

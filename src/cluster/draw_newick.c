@@ -59,8 +59,7 @@ static void put_tree(struct buf *out, const struct dendrogram *d, char *const *n
 int draw_newick(struct buf *out, const struct kinship *k, struct error *e)
 {
     AUTO_LABELS labels = {};
-    AUTO_FREE
-    struct newick_at *stack = mem_array(k->tree.n_nodes, sizeof *stack, "tree", e);
+    AUTO_FREE struct newick_at *stack = mem_array(k->tree.n_nodes, sizeof *stack, "tree", e);
 
     if (stack == NULL || draw_labels_make(k, &labels, e) != 0)
         return -1;

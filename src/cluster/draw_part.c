@@ -40,8 +40,7 @@ static int family_compare(const void *x, const void *y)
 static int family_roots(const struct kinship *k, struct draw_family *families, struct error *e)
 {
     const struct dendrogram *d = &k->tree;
-    AUTO_FREE
-    uint32_t *family = mem_array(d->n_nodes, sizeof *family, "families", e);
+    AUTO_FREE uint32_t *family = mem_array(d->n_nodes, sizeof *family, "families", e);
 
     if (family == NULL)
         return -1;
@@ -60,8 +59,7 @@ static int family_roots(const struct kinship *k, struct draw_family *families, s
 
 struct draw_family *draw_families(const struct kinship *k, struct error *e)
 {
-    AUTO_FREE
-    struct draw_family *f = mem_array(k->n_families, sizeof *f, "families", e);
+    AUTO_FREE struct draw_family *f = mem_array(k->n_families, sizeof *f, "families", e);
 
     if (f == NULL || family_roots(k, f, e) != 0)
         return NULL;

@@ -448,8 +448,7 @@ static void put_unrelated(struct text *t, size_t from)
                   text_size(size, bytes));
     canvas_line(c);
     for (size_t i = from; i < t->k->n_families; i++) {
-        AUTO_FREE
-        char *word = draw_unrelated_word(t->k, &t->labels, &t->families[i]);
+        AUTO_FREE char *word = draw_unrelated_word(t->k, &t->labels, &t->families[i]);
 
         if (word == NULL)
             c->out->failed = true;

@@ -180,8 +180,7 @@ static bool put_spelled(struct canvas *c, const struct kinship *k, const bool *n
 
 static int put_command(struct canvas *c, const struct kinship *k, struct error *e)
 {
-    AUTO_FREE
-    bool *named = draw_plan_images(k, e);
+    AUTO_FREE bool *named = draw_plan_images(k, e);
 
     if (named == NULL)
         return -1;
@@ -215,10 +214,8 @@ static void put_title(struct canvas *c, const struct kinship *k, size_t n)
 int draw_text_plan(struct canvas *c, const struct kinship *k, const struct draw_labels *labels,
                    struct error *e)
 {
-    AUTO_FREE
-    struct plan_ref *refs = mem_array(k->n, sizeof *refs, "plan", e);
-    AUTO_FREE
-    uint32_t *standing = mem_array(k->n, sizeof *standing, "plan", e);
+    AUTO_FREE struct plan_ref *refs = mem_array(k->n, sizeof *refs, "plan", e);
+    AUTO_FREE uint32_t *standing = mem_array(k->n, sizeof *standing, "plan", e);
     size_t n;
 
     if (refs == NULL || standing == NULL)

@@ -142,8 +142,7 @@ int fileops_keep(const struct fileops_hook *h, int folder, const char *name, con
 int fileops_chmod(const struct fileops_hook *h, int folder, const char *name, mode_t mode,
                   struct error *e)
 {
-    AUTO_FD
-    int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    AUTO_FD int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     char path[64];
     struct stat st;
 
@@ -177,8 +176,7 @@ static void copy_no_cow(int from, int to)
 int fileops_create(const struct fileops_hook *h, int folder, const char *name, int like, int *out,
                    struct error *e)
 {
-    AUTO_FD
-    int fd = -1;
+    AUTO_FD int fd = -1;
     struct stat st;
 
     if (announce(h, "create", name) < 0 ||
@@ -235,8 +233,7 @@ static int copy_attribute(const struct fileops_hook *h, int from, int to, const 
 static int copy_xattrs(const struct fileops_hook *h, int from, int to, const char *name,
                        struct error *e)
 {
-    AUTO_FREE
-    char *list = mem_array(3, XATTR_BYTES_MAX, "extended attributes", e);
+    AUTO_FREE char *list = mem_array(3, XATTR_BYTES_MAX, "extended attributes", e);
     ssize_t length;
 
     if (list == NULL)

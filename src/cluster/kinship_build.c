@@ -115,8 +115,7 @@ static int grow_tree(struct kinship *k, const struct relatives *r, const struct 
 static int make_plan(struct kinship *k, const struct relatives *r, const struct sig *const *sigs,
                      const struct kinship_options *o, struct error *e)
 {
-    AUTO_FREE
-    struct plan_image *images = mem_array(k->n, sizeof *images, "plan", e);
+    AUTO_FREE struct plan_image *images = mem_array(k->n, sizeof *images, "plan", e);
     bool exact = r->relation.n > 0 || k->n == 0;
 
     if (images == NULL)

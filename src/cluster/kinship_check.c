@@ -64,10 +64,8 @@ static int check_join(const struct dendrogram *d, size_t node, uint32_t *smalles
 
 static int check_tree(const struct dendrogram *d, struct error *e)
 {
-    AUTO_FREE
-    uint32_t *smallest = mem_array(d->n_nodes, sizeof *smallest, "tree", e);
-    AUTO_FREE
-    bool *used = mem_array(d->n_nodes, sizeof *used, "tree", e);
+    AUTO_FREE uint32_t *smallest = mem_array(d->n_nodes, sizeof *smallest, "tree", e);
+    AUTO_FREE bool *used = mem_array(d->n_nodes, sizeof *used, "tree", e);
     uint64_t next = 0;
 
     if (smallest == NULL || used == NULL)
@@ -109,8 +107,7 @@ static int check_families(const struct kinship *k, struct error *e)
 /* backing[] leads out of the images from each of them. Each is walked once. */
 static int check_chains(const uint32_t *backing, size_t n, struct error *e)
 {
-    AUTO_FREE
-    uint32_t *walk = mem_array(n, sizeof *walk, "chains", e);
+    AUTO_FREE uint32_t *walk = mem_array(n, sizeof *walk, "chains", e);
 
     if (walk == NULL)
         return -1;
@@ -130,8 +127,7 @@ static int check_chains(const uint32_t *backing, size_t n, struct error *e)
 
 static int check_backings(struct kinship *k, struct error *e)
 {
-    AUTO_FREE
-    uint32_t *backing = mem_array(k->n, sizeof *backing, "chains", e);
+    AUTO_FREE uint32_t *backing = mem_array(k->n, sizeof *backing, "chains", e);
 
     if (backing == NULL)
         return -1;

@@ -10,8 +10,7 @@
 /* Sorts by height and keeps the order of equal ones (a merge sort without recursion). */
 static int sort_merges(struct linkage_merge *merges, size_t n, struct error *e)
 {
-    AUTO_FREE
-    struct linkage_merge *other = mem_array(n, sizeof *other, "tree", e);
+    AUTO_FREE struct linkage_merge *other = mem_array(n, sizeof *other, "tree", e);
 
     if (other == NULL)
         return -1;
@@ -36,8 +35,7 @@ static int merges_single(const struct dendrogram_input *in, struct linkage_merge
                          struct error *e)
 {
     size_t n = in->n, left = n - 1;
-    AUTO_FREE
-    struct linkage_merge *nearest = mem_array(n, sizeof *nearest, "tree", e);
+    AUTO_FREE struct linkage_merge *nearest = mem_array(n, sizeof *nearest, "tree", e);
     uint32_t current = 0;
 
     if (nearest == NULL)
@@ -182,12 +180,9 @@ static int merges_chain(const struct dendrogram_input *in, enum linkage linkage,
                         struct linkage_merge *out, struct error *e)
 {
     size_t n = in->n;
-    AUTO_FREE
-    uint64_t *distance = mem_array(n * (n - 1) / 2, sizeof *distance, "distances", e);
-    AUTO_FREE
-    uint32_t *size = mem_array(n, sizeof *size, "tree", e);
-    AUTO_FREE
-    uint32_t *stack = mem_array(n, sizeof *stack, "tree", e);
+    AUTO_FREE uint64_t *distance = mem_array(n * (n - 1) / 2, sizeof *distance, "distances", e);
+    AUTO_FREE uint32_t *size = mem_array(n, sizeof *size, "tree", e);
+    AUTO_FREE uint32_t *stack = mem_array(n, sizeof *stack, "tree", e);
     struct chain c = {.linkage = linkage, .n = n, .distance = distance, .size = size};
 
     c.stack = stack;

@@ -147,10 +147,8 @@ static int write_batch(struct batch *b, struct qcow2_writer *w, const struct sca
 static int write_difference(struct disk *child, struct difference *d, struct qcow2_writer *w,
                             const struct scan_options *o, struct error *e)
 {
-    AUTO_FREE
-    uint8_t *bytes = mem_array(BATCH_CLUSTERS, CLUSTER_SIZE, "clusters", e);
-    AUTO_FREE
-    struct batch *b = mem_array(1, sizeof *b, "clusters", e);
+    AUTO_FREE uint8_t *bytes = mem_array(BATCH_CLUSTERS, CLUSTER_SIZE, "clusters", e);
+    AUTO_FREE struct batch *b = mem_array(1, sizeof *b, "clusters", e);
     struct entry x;
 
     if (bytes == NULL || b == NULL)

@@ -172,8 +172,7 @@ int overlay_verify(struct disk *original, struct disk *overlay, const struct sca
                    struct error *e)
 {
     uint64_t size = disk_size(overlay);
-    AUTO_FREE
-    struct verify *v = mem_array(1, sizeof *v, "a comparison", e);
+    AUTO_FREE struct verify *v = mem_array(1, sizeof *v, "a comparison", e);
     int result;
 
     if (v == NULL)

@@ -214,12 +214,9 @@ int plan_compute(const struct plan_image *images, const struct sig *const *sigs,
                  const struct relation *relation, const struct sketch *sketch, bool all,
                  struct plan *out, struct error *e)
 {
-    AUTO_FREE
-    uint32_t *parent = mem_array(n, sizeof *parent, "plan", e);
-    AUTO_FREE
-    enum forest_role *role = mem_array(n, sizeof *role, "plan", e);
-    AUTO_FREE
-    bool *stands = mem_array(n, sizeof *stands, "plan", e);
+    AUTO_FREE uint32_t *parent = mem_array(n, sizeof *parent, "plan", e);
+    AUTO_FREE enum forest_role *role = mem_array(n, sizeof *role, "plan", e);
+    AUTO_FREE bool *stands = mem_array(n, sizeof *stands, "plan", e);
     struct planner p = {.images = images, .sigs = sigs, .n = n, .parent = parent, .role = role};
     struct forest_input in = {
         .n = n, .role = role, .relation = relation, .sketch = sketch, .saves = saves_on, .arg = &p};

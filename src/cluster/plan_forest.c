@@ -115,10 +115,8 @@ static int edges_sparse(const struct forest_input *in, const uint32_t *below, st
                         size_t *n_edges, struct error *e)
 {
     const struct sketch *sketch = in->sketch;
-    AUTO_FREE
-    struct edge *all = mem_array(in->n * sketch->n_neighbours, sizeof *all, "plan", e);
-    AUTO_FREE
-    uint32_t *set = mem_array(in->n, sizeof *set, "plan", e);
+    AUTO_FREE struct edge *all = mem_array(in->n * sketch->n_neighbours, sizeof *all, "plan", e);
+    AUTO_FREE uint32_t *set = mem_array(in->n, sizeof *set, "plan", e);
     uint32_t firm = NONE;
     size_t n = 0;
 
@@ -173,10 +171,8 @@ struct forest {
 static int arcs_make(struct forest *f, const struct edge *edges, size_t n_edges, struct error *e)
 {
     const struct forest_input *in = f->in;
-    AUTO_FREE
-    uint64_t *saves = mem_array(2 * n_edges, sizeof *saves, "plan", e);
-    AUTO_FREE
-    uint32_t *fill = mem_array(in->n, sizeof *fill, "plan", e);
+    AUTO_FREE uint64_t *saves = mem_array(2 * n_edges, sizeof *saves, "plan", e);
+    AUTO_FREE uint32_t *fill = mem_array(in->n, sizeof *fill, "plan", e);
 
     f->arcs = mem_array(2 * n_edges, sizeof *f->arcs, "plan", e);
     if (saves == NULL || fill == NULL || f->arcs == NULL)
@@ -376,18 +372,12 @@ static void place_leaves(const struct forest_input *in, uint32_t *parent)
 int forest_build(const struct forest_input *in, uint32_t *parent, struct error *e)
 {
     size_t n = in->n, n_edges = 0;
-    AUTO_FREE
-    struct edge *edges = mem_array(n, sizeof *edges, "plan", e);
-    AUTO_FREE
-    struct edge *waiting = mem_array(n, sizeof *waiting, "plan", e);
-    AUTO_FREE
-    uint32_t *start = mem_array(n + 1, sizeof *start, "plan", e);
-    AUTO_FREE
-    uint32_t *walks = mem_array(n, 5 * sizeof *walks, "plan", e);
-    AUTO_FREE
-    uint64_t *gain = mem_array(n, sizeof *gain, "plan", e);
-    AUTO_FREE
-    bool *placed = mem_array(n, sizeof *placed, "plan", e);
+    AUTO_FREE struct edge *edges = mem_array(n, sizeof *edges, "plan", e);
+    AUTO_FREE struct edge *waiting = mem_array(n, sizeof *waiting, "plan", e);
+    AUTO_FREE uint32_t *start = mem_array(n + 1, sizeof *start, "plan", e);
+    AUTO_FREE uint32_t *walks = mem_array(n, 5 * sizeof *walks, "plan", e);
+    AUTO_FREE uint64_t *gain = mem_array(n, sizeof *gain, "plan", e);
+    AUTO_FREE bool *placed = mem_array(n, sizeof *placed, "plan", e);
     struct forest f = {.in = in, .start = start, .gain = gain, .placed = placed};
     uint32_t *below;
     int status = 0;

@@ -200,8 +200,7 @@ static void cut_tail(const struct sig *const *sigs, size_t n, size_t k, const st
 static int cut_tails(const struct sig *const *sigs, size_t n, uint64_t *different, uint64_t *shared,
                      struct error *e)
 {
-    AUTO_FREE
-    const struct id **at = mem_array(n, sizeof(struct id *), "ids", e);
+    AUTO_FREE const struct id **at = mem_array(n, sizeof(struct id *), "ids", e);
     uint64_t known = UINT64_MAX;
 
     if (at == NULL)
@@ -226,10 +225,8 @@ int relation_compute_with(const struct relation_kernel *kernel, const struct sig
                           size_t n, struct pool *pool, const struct cancel *cancel,
                           struct progress *progress, struct relation *out, struct error *e)
 {
-    AUTO_FREE
-    uint64_t *both = NULL;
-    AUTO_FREE
-    uint64_t *same = NULL;
+    AUTO_FREE uint64_t *both = NULL;
+    AUTO_FREE uint64_t *same = NULL;
     struct relation_job job = {.sigs = sigs, .n = n, .kernel = kernel, .progress = progress};
     int status = -1;
 

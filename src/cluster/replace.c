@@ -300,8 +300,7 @@ static int add_swap(struct replace *r, size_t item, const struct replace_names *
 static uint32_t *order_by_depth(const struct replace *r, struct error *e)
 {
     uint32_t *order = mem_array(r->n, sizeof *order, "an order", e);
-    AUTO_FREE
-    size_t *start = mem_array(r->n + 2, sizeof *start, "an order", e);
+    AUTO_FREE size_t *start = mem_array(r->n + 2, sizeof *start, "an order", e);
 
     if (order == NULL || start == NULL) {
         free(order);
@@ -318,8 +317,7 @@ static uint32_t *order_by_depth(const struct replace *r, struct error *e)
 
 static int add_steps(struct replace *r, const struct replace_names *names, struct error *e)
 {
-    AUTO_FREE
-    uint32_t *order = order_by_depth(r, e);
+    AUTO_FREE uint32_t *order = order_by_depth(r, e);
 
     if (order == NULL)
         return -1;
@@ -399,8 +397,7 @@ struct replace *replace_plan(const struct replace_item *items, size_t n,
                              const struct replace_options *o, struct error *e)
 {
     AUTO(replace) *r = replace_new(n, o, e);
-    AUTO_FREE
-    struct replace_names *names = mem_array(n, sizeof *names, "names", e);
+    AUTO_FREE struct replace_names *names = mem_array(n, sizeof *names, "names", e);
 
     if (r == NULL || names == NULL)
         return NULL;

@@ -64,12 +64,10 @@ void replace_free(struct replace *r)
 /* Takes the path (absolute, without links). */
 static int find_folder(struct replace *r, char *path_taken, size_t *out, struct error *e)
 {
-    AUTO_FREE
-    char *path = path_taken;
+    AUTO_FREE char *path = path_taken;
     struct replace_folder *f;
     struct stat st;
-    AUTO_FD
-    int fd = -1;
+    AUTO_FD int fd = -1;
 
     for (size_t i = 0; i < r->n_folders; i++) {
         if (strcmp(r->folders[i].path, path) == 0) {
@@ -93,8 +91,7 @@ static int find_folder(struct replace *r, char *path_taken, size_t *out, struct 
 static char *split(const char *path, char name[NAME_MAX + 1], struct error *e)
 {
     const char *slash = strrchr(path, '/'), *last = slash == NULL ? path : slash + 1;
-    AUTO_FREE
-    char *folder = NULL;
+    AUTO_FREE char *folder = NULL;
     char *real;
 
     if (*last == 0 || strcmp(last, ".") == 0 || strcmp(last, "..") == 0) {
@@ -158,8 +155,7 @@ static int set_paths(struct replace_image *m, const char *folder, const char *na
 
 int replace_resolve(struct replace *r, struct replace_image *m, const char *path, struct error *e)
 {
-    AUTO_FREE
-    char *current = mem_string(path, e);
+    AUTO_FREE char *current = mem_string(path, e);
     char name[NAME_MAX + 1], *folder;
     struct entry x;
 
@@ -188,8 +184,7 @@ static int compare_paths(const void *a, const void *b)
 
 int replace_refuse_twins(const struct replace *r, struct error *e)
 {
-    AUTO_FREE
-    const char **paths = mem_array(r->n, sizeof *paths, "paths", e);
+    AUTO_FREE const char **paths = mem_array(r->n, sizeof *paths, "paths", e);
 
     if (paths == NULL)
         return -1;
@@ -223,9 +218,8 @@ int replace_read_names(const struct replace *r, const struct replace_image *m,
 int replace_watch(const struct replace *r, struct replace_image *m, const char *path,
                   struct error *e)
 {
-    AUTO_FD
-    int fd = openat(replace_folder_fd(r, m), replace_name(path),
-                    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    AUTO_FD int fd = openat(replace_folder_fd(r, m), replace_name(path),
+                            O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
     if (fd < 0 || fstat(fd, &m->identity) < 0)
         return err_sys(e, "%s", path);

@@ -108,8 +108,7 @@ static int do_write(const struct run *run, const struct replace_step *s, struct 
 {
     const struct replace_image *m = &run->r->images[s->item];
     int folder = replace_folder_fd(run->r, m);
-    AUTO_FD
-    int fd = -1;
+    AUTO_FD int fd = -1;
 
     if (fileops_create(run->hook, folder, replace_name(s->to), m->fd, &fd, e) < 0)
         return -1;
@@ -189,8 +188,7 @@ static int base_is_used(const struct run *run, const char *base, const char *exc
 
 static int refuse_used(const struct run *run, const char *base, const char *except, struct error *e)
 {
-    AUTO_FREE
-    char *user = NULL;
+    AUTO_FREE char *user = NULL;
     int used = base_is_used(run, base, except, &user, e);
 
     if (used > 0)
@@ -259,8 +257,7 @@ static int do_drop_name(const struct run *run, const struct replace_step *s, str
 static int drop_bases(const struct run *run, const struct replace_step *steps, size_t n,
                       struct error *e)
 {
-    AUTO_FREE
-    bool *gone = mem_array(n, sizeof *gone, "steps", e);
+    AUTO_FREE bool *gone = mem_array(n, sizeof *gone, "steps", e);
     bool again = true;
 
     if (gone == NULL)
@@ -268,8 +265,7 @@ static int drop_bases(const struct run *run, const struct replace_step *steps, s
     while (again) {
         again = false;
         for (size_t i = 0; i < n; i++) {
-            AUTO_FREE
-            char *user = NULL;
+            AUTO_FREE char *user = NULL;
             int used = gone[i] ? 1 : base_is_used(run, steps[i].to, NULL, &user, e);
 
             if (used < 0 || (used == 0 && do_remove(run, &steps[i], e) < 0))

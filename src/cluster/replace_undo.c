@@ -116,8 +116,7 @@ struct replace *replace_plan_undo(const char *const *paths, size_t n,
         undo_new, undo_old, undo_middle_base, undo_second_names, undo_root,
     };
     AUTO(replace) *r = replace_new(n, o, e);
-    AUTO_FREE
-    struct replace_names *names = mem_array(n, sizeof *names, "names", e);
+    AUTO_FREE struct replace_names *names = mem_array(n, sizeof *names, "names", e);
 
     if (r == NULL || names == NULL || resolve_all(r, paths, names, e) < 0)
         return NULL;
@@ -155,8 +154,7 @@ struct replace *replace_plan_commit(const char *const *paths, size_t n,
                                     const struct replace_options *o, struct error *e)
 {
     AUTO(replace) *r = replace_new(n, o, e);
-    AUTO_FREE
-    struct replace_names *names = mem_array(n, sizeof *names, "names", e);
+    AUTO_FREE struct replace_names *names = mem_array(n, sizeof *names, "names", e);
 
     if (r == NULL || names == NULL || resolve_all(r, paths, names, e) < 0)
         return NULL;

@@ -138,8 +138,7 @@ static int estimate_all(struct sketch_job *job, struct pool *pool, const struct 
                         struct error *e)
 {
     AUTO(labels) *labels = NULL;
-    AUTO_FREE
-    uint64_t *positions = mem_array(SAMPLE, sizeof *positions, "positions", e);
+    AUTO_FREE uint64_t *positions = mem_array(SAMPLE, sizeof *positions, "positions", e);
     struct sketch *s = job->s;
     struct spans u = {0};
 
@@ -161,10 +160,8 @@ static int estimate_all(struct sketch_job *job, struct pool *pool, const struct 
 static int link_all(struct sketch_job *job, struct error *e)
 {
     const struct sketch *s = job->s;
-    AUTO_FREE
-    uint16_t *most = mem_array(s->n, sizeof *most, "plan", e);
-    AUTO_FREE
-    uint32_t *waiting = mem_array(s->n, sizeof *waiting, "plan", e);
+    AUTO_FREE uint16_t *most = mem_array(s->n, sizeof *most, "plan", e);
+    AUTO_FREE uint32_t *waiting = mem_array(s->n, sizeof *waiting, "plan", e);
     size_t left = 0;
     uint32_t current = 0;
 
@@ -367,10 +364,9 @@ static int sketch_make(struct sketch_job *job, struct pool *pool, const struct c
 {
     struct sketch *s = job->s;
     size_t pairs = s->n * (s->n - (s->n > 0)) / 2;
-    AUTO_FREE
-    uint32_t *link = mem_array(s->n, sizeof *link, "sketch", e);
-    AUTO_FREE
-    uint32_t *candidates = mem_array(s->n * job->n_candidates, sizeof *candidates, "sketch", e);
+    AUTO_FREE uint32_t *link = mem_array(s->n, sizeof *link, "sketch", e);
+    AUTO_FREE uint32_t *candidates =
+        mem_array(s->n * job->n_candidates, sizeof *candidates, "sketch", e);
     int status = -1;
 
     job->link = link;

@@ -172,8 +172,7 @@ int disk_open_backing(struct disk *d, const struct disk_env *env, const char *na
     } else {
         before = strcspn(name, ":/");
         if (name[before] == ':') {
-            AUTO_FREE
-            char *shown = text_escaped(name);
+            AUTO_FREE char *shown = text_escaped(name);
 
             return err_set(e, ERR_UNSUPPORTED,
                            "backing file %.200s: only plain file names are followed",
@@ -208,10 +207,8 @@ static int check_circle(const struct chain *c, const struct host_file *file, str
 {
     for (const struct disk *d = c->top; d != NULL; d = d->backing) {
         if (d->n_files > 0 && file_identity_same(&d->files[0]->identity, &file->identity)) {
-            AUTO_FREE
-            char *again = text_escaped(d->name);
-            AUTO_FREE
-            char *from = text_escaped(c->last->name);
+            AUTO_FREE char *again = text_escaped(d->name);
+            AUTO_FREE char *from = text_escaped(c->last->name);
 
             return err_set(e, ERR_FORMAT,
                            "%.180s names it as its backing file, but stands on, or is, a backing "
@@ -241,8 +238,7 @@ static int backing_kind(const struct chain *c, struct host_file *file, struct la
     if (format == NULL)
         return kind_by_probe(c->env, file, out, e);
     if (!kind_by_name(c->env, format, out)) {
-        AUTO_FREE
-        char *shown = text_escaped(format);
+        AUTO_FREE char *shown = text_escaped(format);
 
         return err_set(e, ERR_UNSUPPORTED, "its format is recorded as '%.80s', which is not known",
                        shown != NULL ? shown : "");
@@ -274,8 +270,7 @@ static int chain_open(struct chain *c, struct error *e)
 {
     while (c->last->backing_name != NULL) {
         if (chain_step(c, e) != 0) {
-            AUTO_FREE
-            char *shown = text_escaped(c->last->backing_name);
+            AUTO_FREE char *shown = text_escaped(c->last->backing_name);
 
             return err_wrap(e, "backing file %.200s", shown != NULL ? shown : "");
         }

@@ -19,8 +19,7 @@ const struct disk_limits disk_limits_default = {
 struct disk *layer_new(const struct disk_driver *driver, const char *format, const char *name,
                        struct error *e)
 {
-    AUTO_FREE
-    struct disk *d = mem_array(1, sizeof *d, "a disk", e);
+    AUTO_FREE struct disk *d = mem_array(1, sizeof *d, "a disk", e);
 
     if (d == NULL)
         return NULL;

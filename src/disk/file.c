@@ -56,12 +56,9 @@ bool file_identity_same(const struct file_identity *a, const struct file_identit
 struct host_file *host_file_new(char *name, int fd, int direct_fd,
                                 const struct file_identity *identity, struct error *e)
 {
-    AUTO_FREE
-    char *own_name = name;
-    AUTO_FD
-    int own_fd = fd;
-    AUTO_FD
-    int own_direct = direct_fd;
+    AUTO_FREE char *own_name = name;
+    AUTO_FD int own_fd = fd;
+    AUTO_FD int own_direct = direct_fd;
     struct host_file *f = mem_array(1, sizeof *f, "a file", e);
 
     if (f == NULL)
@@ -115,10 +112,8 @@ struct host_file *host_file_open(const char *path, struct error *e)
 {
     int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     struct file_identity identity;
-    AUTO_FREE
-    char *name = NULL;
-    AUTO_FD
-    int fd = open_quietly(path, flags);
+    AUTO_FREE char *name = NULL;
+    AUTO_FD int fd = open_quietly(path, flags);
 
     if (fd < 0) {
         err_sys(e, "open");

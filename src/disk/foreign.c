@@ -106,8 +106,7 @@ static int add_format(struct parts *p, const char *format, struct error *e)
 static int open_part(struct parts *p, struct host_file *from, const char *name,
                      struct host_file **out, struct error *e)
 {
-    AUTO_FREE
-    char *shown = text_escaped(name);
+    AUTO_FREE char *shown = text_escaped(name);
 
     if (name[strcspn(name, ":/")] == ':')
         return err_set(e, ERR_UNSUPPORTED,
@@ -181,8 +180,7 @@ static int open_extent(struct parts *p, struct host_file *from, const struct vmd
 static int look_into_descriptor(struct parts *p, struct host_file *f, uint64_t offset,
                                 uint64_t length, bool extents, struct error *e)
 {
-    AUTO_FREE
-    uint8_t *text = NULL;
+    AUTO_FREE uint8_t *text = NULL;
     AUTO_VMDK_NAMES names = {};
 
     if (length > VMDK_DESCRIPTOR_MAX)
@@ -328,8 +326,7 @@ static bool vhdx_entry(struct cursor c, unsigned n, const uint8_t guid[16], bool
 
 static int look_into_vhdx(struct host_file *f, struct error *e)
 {
-    AUTO_FREE
-    uint8_t *table = mem_array(VHDX_TABLE, 1, "a VHDX table", e);
+    AUTO_FREE uint8_t *table = mem_array(VHDX_TABLE, 1, "a VHDX table", e);
     uint64_t metadata, item, at;
     uint8_t parameters[8];
     struct cursor c;

@@ -125,8 +125,7 @@ static int set(char **field, const char *text, const char *what, struct error *e
 /* "BEFORE 'FOREIGN'", with the foreign word escaped: reasons are shown as they are. */
 static char *reason(const char *before, const char *foreign, struct error *e)
 {
-    AUTO_FREE
-    char *shown = text_escaped(foreign);
+    AUTO_FREE char *shown = text_escaped(foreign);
 
     if (shown == NULL) {
         err_memory(e, "a reason");
@@ -307,8 +306,7 @@ static int open_element(struct parse *p, const char *name, const char **attribut
     enum role role = role_of(parent, name);
 
     if (p->depth == 0 && role == ROLE_SKIP) {
-        AUTO_FREE
-        char *shown = text_escaped(name);
+        AUTO_FREE char *shown = text_escaped(name);
 
         return err_set(p->e, ERR_FORMAT,
                        "the definition of a libvirt guest does not begin with <%.64s>",
@@ -340,8 +338,7 @@ static int end_text(struct parse *p, char **field, const char *what)
 
 static char *network_reason(const char *protocol, struct error *e)
 {
-    AUTO_FREE
-    char *shown = text_escaped(protocol != NULL ? protocol : "no protocol");
+    AUTO_FREE char *shown = text_escaped(protocol != NULL ? protocol : "no protocol");
 
     if (shown == NULL) {
         err_memory(e, "a reason");

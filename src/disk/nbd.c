@@ -195,8 +195,7 @@ static int read_aligned(struct nbd_link *l, uint8_t *bytes, size_t length, uint6
 static int read_unaligned(struct nbd_link *l, uint8_t *bytes, size_t length, uint64_t offset,
                           struct error *e)
 {
-    AUTO_FREE
-    uint8_t *buffer = mem_array(1, REQUEST_MAX + 2 * ALIGNMENT_MAX, "a buffer", e);
+    AUTO_FREE uint8_t *buffer = mem_array(1, REQUEST_MAX + 2 * ALIGNMENT_MAX, "a buffer", e);
 
     if (buffer == NULL)
         return -1;
@@ -431,8 +430,7 @@ static int learn(struct nbd_link *l, struct error *e)
 struct nbd_link *nbd_link_open(const char *server, const char *export_name, int socket,
                                const struct cancel *cancel, struct error *e)
 {
-    AUTO_FD
-    int own_socket = socket;
+    AUTO_FD int own_socket = socket;
     AUTO(nbd_link) *l = NULL;
     const char *why;
 
@@ -508,8 +506,7 @@ int disk_open_nbd(const struct disk_env *env, const char *name, const char *expo
                   struct disk **out, struct error *e)
 {
     struct disk_options options = {.format = disk_driver_nbd.name, .export_name = export_name};
-    AUTO_FD
-    int own_socket = socket;
+    AUTO_FD int own_socket = socket;
     AUTO(disk) *d = layer_new(&disk_driver_nbd, disk_driver_nbd.name, name, e);
 
     if (d == NULL || layer_open(d, env, &options, take_fd(&own_socket), e) != 0)

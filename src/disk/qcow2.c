@@ -49,8 +49,7 @@ static const struct disk_limits *limits_of(const struct disk_env *env)
 /* The first `length` bytes of the file, zeros for what it lacks. */
 static uint8_t *read_head(struct host_file *f, size_t length, struct error *e)
 {
-    AUTO_FREE
-    uint8_t *head = mem_array(length, 1, "qcow2 header", e);
+    AUTO_FREE uint8_t *head = mem_array(length, 1, "qcow2 header", e);
 
     if (head == NULL || host_file_pread(f, head, min_u64(length, f->identity.size), 0, e) != 0)
         return NULL;
@@ -120,8 +119,7 @@ static int search_snapshots(struct host_file *f, const struct qcow2_header *h, u
 {
     size_t window = SNAPSHOTS_AT_ONCE;
     uint64_t at = h->snapshots_offset, size = f->identity.size;
-    AUTO_FREE
-    uint8_t *bytes = NULL;
+    AUTO_FREE uint8_t *bytes = NULL;
     struct cursor c = {};
 
     for (uint32_t i = 0; i < h->n_snapshots; i++) {
@@ -184,8 +182,7 @@ static int find_snapshot(struct disk *d, const struct disk_env *env, const struc
 static int open_data_file(struct disk *d, const struct disk_env *env, const struct qcow2_header *h,
                           struct error *e)
 {
-    AUTO_FREE
-    char *name = NULL;
+    AUTO_FREE char *name = NULL;
     struct host_file *f = NULL;
 
     if (h->data_file.at == NULL)
@@ -210,8 +207,7 @@ static void use_data_file(struct qcow2 *q, struct host_file *f)
 static int open_backing(struct disk *d, const struct disk_env *env, const struct qcow2_header *h,
                         struct error *e)
 {
-    AUTO_FREE
-    char *name = NULL, *format = NULL;
+    AUTO_FREE char *name = NULL, *format = NULL;
 
     if (h->backing_name.at == NULL)
         return 0;
@@ -255,8 +251,7 @@ static int open_state(struct disk *d, const struct disk_env *env, const struct q
 static int qcow2_open(struct disk *d, const struct disk_env *env,
                       const struct disk_options *options, int socket, struct error *e)
 {
-    AUTO_FREE
-    uint8_t *head = NULL;
+    AUTO_FREE uint8_t *head = NULL;
     struct qcow2_header h;
     struct state state;
 

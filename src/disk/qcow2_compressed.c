@@ -105,8 +105,7 @@ static void keep(struct qcow2_compressed *c, struct plain *p)
 static int decompress(struct qcow2_compressed *c, uint64_t descriptor, void *bytes, struct error *e)
 {
     uint64_t offset, length, size = c->file->identity.size;
-    AUTO_FREE
-    uint8_t *packed = NULL;
+    AUTO_FREE uint8_t *packed = NULL;
     int status;
 
     qcow2_compressed_place(&c->layout, descriptor, &offset, &length);

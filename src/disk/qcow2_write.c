@@ -209,10 +209,8 @@ struct tables {
 static int write_refcounts(struct qcow2_writer *w, struct tables *t, struct error *e)
 {
     uint64_t others = w->position / CLUSTER_SIZE, blocks, left, first = w->position;
-    AUTO_FREE
-    uint16_t *block = mem_array(1, CLUSTER_SIZE, "a refcount block", e);
-    AUTO_FREE
-    uint64_t *table = NULL;
+    AUTO_FREE uint16_t *block = mem_array(1, CLUSTER_SIZE, "a refcount block", e);
+    AUTO_FREE uint64_t *table = NULL;
 
     refcount_clusters(others, &blocks, &t->refcount_table_clusters);
     table = mem_array(t->refcount_table_clusters, CLUSTER_SIZE, "a refcount table", e);

@@ -186,8 +186,7 @@ static void tell_cache(struct sig_library *l, const struct error *e)
 static struct sig *cache_load(struct sig_library *l, const struct disk *d, const struct id *key)
 {
     AUTO(sig) *s = NULL;
-    AUTO_FD
-    int fd = -1;
+    AUTO_FD int fd = -1;
     struct error e = {};
     char hex[65];
 
@@ -211,8 +210,7 @@ static struct sig *cache_load(struct sig_library *l, const struct disk *d, const
 
 static void cache_store(struct sig_library *l, const struct sig *s, const struct id *key)
 {
-    AUTO_FD
-    int fd = -1;
+    AUTO_FD int fd = -1;
     struct error e = {}, other;
     bool written;
     char hex[65];
@@ -320,8 +318,7 @@ static int missing_layers(struct sig_library *l, struct disk *d, struct disk ***
 int sig_library_get(struct sig_library *l, struct disk *d, struct sig **out,
                     struct sig_origin *origin, struct error *e)
 {
-    AUTO_FREE
-    struct disk **missing = NULL;
+    AUTO_FREE struct disk **missing = NULL;
     struct layer *layer = NULL;
     struct host_file *const *files;
     size_t n = 0;

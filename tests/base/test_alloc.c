@@ -14,12 +14,9 @@
 
 static int use_mem(void *arg, struct error *e)
 {
-    AUTO_FREE
-    uint64_t *array = mem_array(3, sizeof *array, "numbers", e);
-    AUTO_FREE
-    char *copy = array == NULL ? NULL : mem_string("text", e);
-    AUTO_FREE
-    char *made = copy == NULL ? NULL : mem_printf(e, "%s %d", copy, 7);
+    AUTO_FREE uint64_t *array = mem_array(3, sizeof *array, "numbers", e);
+    AUTO_FREE char *copy = array == NULL ? NULL : mem_string("text", e);
+    AUTO_FREE char *made = copy == NULL ? NULL : mem_printf(e, "%s %d", copy, 7);
     size_t capacity = 3;
 
     (void)arg;
@@ -64,10 +61,8 @@ static int use_buf_and_json(void *arg, struct error *e)
 static int use_strings(void *arg, struct error *e)
 {
     struct cursor c = cursor_of("\3\0\0\0abc", 7);
-    AUTO_FREE
-    char *text = cursor_string(&c, 10);
-    AUTO_FREE
-    char *escaped = text_escaped("\\");
+    AUTO_FREE char *text = cursor_string(&c, 10);
+    AUTO_FREE char *escaped = text_escaped("\\");
 
     (void)arg;
     assert_int_equal(c.bad, text == NULL);
@@ -79,8 +74,7 @@ static int use_strings(void *arg, struct error *e)
 
 static int count_item(void *arg, size_t item, size_t thread, struct error *e)
 {
-    AUTO_FREE
-    char *p = mem_array(item, thread + 1, "an item", e);
+    AUTO_FREE char *p = mem_array(item, thread + 1, "an item", e);
 
     (void)arg;
     return p == NULL ? -1 : 0;
@@ -106,8 +100,7 @@ static void memory_that_is_short_is_an_error_everywhere(void **state)
 static void sizes_that_overflow_are_no_memory(void **state)
 {
     struct error e = {};
-    AUTO_FREE
-    char *array = mem_array(4, 1, "bytes", &e);
+    AUTO_FREE char *array = mem_array(4, 1, "bytes", &e);
     size_t capacity = 4;
 
     (void)state;

@@ -12,8 +12,7 @@
 
 static void a_read_is_short_only_at_the_end(void **state)
 {
-    AUTO_FD
-    int fd = memfd_create("test", MFD_CLOEXEC);
+    AUTO_FD int fd = memfd_create("test", MFD_CLOEXEC);
     struct error e;
     char bytes[16];
 
@@ -32,8 +31,7 @@ static void a_read_is_short_only_at_the_end(void **state)
 
 static void an_exact_read_tells_where_the_file_ends(void **state)
 {
-    AUTO_FD
-    int fd = memfd_create("test", MFD_CLOEXEC);
+    AUTO_FD int fd = memfd_create("test", MFD_CLOEXEC);
     struct error e;
     char bytes[16];
 
@@ -50,8 +48,7 @@ static void an_exact_read_tells_where_the_file_ends(void **state)
 
 static void a_full_device_is_an_error(void **state)
 {
-    AUTO_FD
-    int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    AUTO_FD int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
     struct error e;
 
     (void)state;

@@ -12,8 +12,7 @@
 static void logged(char out[2048], const char *topic, const char *text)
 {
     int pipes[2];
-    AUTO_FD
-    int before = dup(STDERR_FILENO);
+    AUTO_FD int before = dup(STDERR_FILENO);
     ssize_t n;
 
     assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);

@@ -51,8 +51,7 @@ static void a_record_arrives_as_it_was_sent(void **state)
 {
     PAIR p = pair_open();
     AUTO_BUF b = {};
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
     struct record r;
     struct error e;
 
@@ -265,8 +264,7 @@ static void a_string_is_bounded_and_holds_no_nul(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct cursor c = cursor_of(cases[i].bytes, cases[i].length);
-        AUTO_FREE
-        char *text = cursor_string(&c, cases[i].max);
+        AUTO_FREE char *text = cursor_string(&c, cases[i].max);
 
         assert_int_equal(c.bad, cases[i].text == NULL);
         if (cases[i].text == NULL)

@@ -195,8 +195,7 @@ static void a_name_is_shown_without_power_over_the_terminal(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        AUTO_FREE
-        char *shown = text_escaped(cases[i].name);
+        AUTO_FREE char *shown = text_escaped(cases[i].name);
 
         assert_string_equal(shown, cases[i].shown);
     }

@@ -47,8 +47,7 @@ static inline void write_file(const char *path, const void *bytes, size_t length
 /* Zero-padded to a whole cluster. */
 static inline uint8_t *read_file(const char *path, size_t *length)
 {
-    AUTO_FD
-    int fd = open(path, O_RDONLY);
+    AUTO_FD int fd = open(path, O_RDONLY);
     struct stat st;
     uint8_t *bytes;
 
@@ -84,8 +83,7 @@ static inline void make_family(void)
     assert_int_equal(run("chmod -R u+w . && rm -rf R.img* P.img* C.img* sub && mkdir sub"), 0);
     for (int i = 0; i < FAMILY; i++) {
         const struct timespec times[2] = {{1500000000, 5}, {1600000000 + i, 123456789}};
-        AUTO_FREE
-        uint8_t *bytes = NULL;
+        AUTO_FREE uint8_t *bytes = NULL;
         size_t length;
 
         bytes = read_file(family_saved[i], &length);
@@ -103,8 +101,7 @@ static inline void make_family(void)
 
 static inline void write_content(const struct replace_step *s, struct qcow2_writer *w)
 {
-    AUTO_FREE
-    uint8_t *child = NULL, *parent = NULL;
+    AUTO_FREE uint8_t *child = NULL, *parent = NULL;
     size_t n, m;
     struct error e;
 
@@ -161,8 +158,7 @@ static inline bool stands_on(const char *path, const char *base)
 {
     uint8_t h[512];
     char name[512] = {}, full[1024], folder[512];
-    AUTO_FD
-    int fd = open(path, O_RDONLY | O_NOFOLLOW);
+    AUTO_FD int fd = open(path, O_RDONLY | O_NOFOLLOW);
     size_t at, length;
 
     if (fd < 0 || pread(fd, h, sizeof h, 0) != sizeof h || memcmp(h, "QFI\xfb", 4) != 0)
@@ -248,8 +244,7 @@ static inline int family_commit(const struct fileops_hook *hook, struct error *e
 
 static inline bool same_bytes(const char *a, const char *b)
 {
-    AUTO_FREE
-    uint8_t *x = NULL, *y = NULL;
+    AUTO_FREE uint8_t *x = NULL, *y = NULL;
     size_t n, m;
 
     x = read_file(a, &n);

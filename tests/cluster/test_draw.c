@@ -144,8 +144,7 @@ static void per_cent_is_never_rounded_to_all_or_nothing(void **state)
 static void families_of_several_come_first_then_the_largest_saving(void **state)
 {
     struct error e;
-    AUTO_FREE
-    struct draw_family *f = draw_families(sample(), &e);
+    AUTO_FREE struct draw_family *f = draw_families(sample(), &e);
 
     (void)state;
     assert_non_null(f);

@@ -42,8 +42,7 @@ static struct sig *sign(struct disk *d)
  * common; small pieces at odd places differ. */
 static void make_image(const char *path, uint64_t size)
 {
-    AUTO_FD
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
     static uint8_t bytes[CLUSTER_SIZE];
 
     assert_int_equal(ftruncate(fd, (off_t)size), 0);
@@ -65,8 +64,7 @@ static int write_overlay(const char *path, struct disk *child, const char *backi
 {
     AUTO(disk) *parent = open_disk(backing, format);
     AUTO(sig) *c = sign(child), *p = sign(parent);
-    AUTO_FD
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
     struct stat st;
 
     if (overlay_write(child, c, p, fd, backing, format, &scan, e) < 0)
@@ -114,8 +112,7 @@ static void chains_of_overlays_and_fresh_layers_read_as_the_original(void **stat
 {
     struct error e;
     AUTO(disk) *a = NULL, *b = NULL, *base = NULL, *fresh = NULL;
-    AUTO_FD
-    int fd = -1;
+    AUTO_FD int fd = -1;
     struct progress progress = {};
 
     (void)state;
@@ -144,8 +141,7 @@ static void without_a_parent_it_is_the_whole_disk(void **state)
 {
     AUTO(disk) *child = NULL;
     AUTO(sig) *s = NULL;
-    AUTO_FD
-    int fd = open("whole.qcow2", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    AUTO_FD int fd = open("whole.qcow2", O_RDWR | O_CREAT | O_TRUNC, 0600);
     struct error e;
 
     (void)state;
@@ -160,8 +156,7 @@ static void a_disk_that_changed_since_it_was_signed_is_told(void **state)
 {
     AUTO(disk) *child = NULL, *parent = NULL;
     AUTO(sig) *c = NULL, *p = NULL;
-    AUTO_FD
-    int fd = open("overlay.qcow2", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    AUTO_FD int fd = open("overlay.qcow2", O_RDWR | O_CREAT | O_TRUNC, 0600);
     struct error e;
 
     (void)state;

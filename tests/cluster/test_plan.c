@@ -452,8 +452,7 @@ static uint64_t written_bytes(const struct family *f, size_t child, size_t paren
     struct qcow2_write_options o = {
         .virtual_size = f->sigs[child].size, .backing_name = "base", .backing_format = "raw"};
     char path[] = "/tmp/stemma-test-XXXXXX";
-    AUTO_FD
-    int fd = mkstemp(path);
+    AUTO_FD int fd = mkstemp(path);
     struct stat st;
     struct error e;
     AUTO(qcow2_writer) *w = qcow2_writer_new(fd, &o, &e);

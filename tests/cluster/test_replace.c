@@ -65,8 +65,7 @@ static void a_plan_lists_its_steps_and_touches_nothing(void **state)
     s = replace_steps(r, &n);
     assert_int_equal(n, sizeof expected / sizeof *expected);
     for (size_t i = 0; i < n; i++) {
-        AUTO_FREE
-        char *text = replace_step_text(&s[i], &e);
+        AUTO_FREE char *text = replace_step_text(&s[i], &e);
 
         assert_int_equal(s[i].kind, expected[i].kind);
         assert_string_equal(strrchr(s[i].path, '/') + 1, expected[i].path);
@@ -366,8 +365,7 @@ static void qemu_cannot_write_to_images_that_are_being_replaced(void **state)
 
 static int change_the_root(void *arg, const struct replace_step *s, struct error *e)
 {
-    AUTO_FD
-    int fd = open("R.img", O_WRONLY);
+    AUTO_FD int fd = open("R.img", O_WRONLY);
 
     (void)arg;
     (void)e;
@@ -531,8 +529,7 @@ static void backing_files_are_named_so_that_qemu_finds_them(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct error e;
-        AUTO_FREE
-        char *name = replace_backing_name(cases[i][0], cases[i][1], &e);
+        AUTO_FREE char *name = replace_backing_name(cases[i][0], cases[i][1], &e);
 
         assert_string_equal(name, cases[i][2]);
     }

@@ -26,8 +26,7 @@ static int open_named(void *arg, const struct host_file *from, const char *name,
                       enum file_reason reason, struct host_file **out, struct error *e)
 {
     const char *slash = strrchr(from->name, '/');
-    AUTO_FREE
-    char *path = NULL;
+    AUTO_FREE char *path = NULL;
 
     (void)arg;
     (void)reason;
@@ -46,10 +45,8 @@ static int socket_pair(int *listener, int *connected)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     socklen_t length = sizeof(sa_family_t);
-    AUTO_FD
-    int l = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    AUTO_FD
-    int c = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AUTO_FD int l = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AUTO_FD int c = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     /* Nothing but the family: the kernel makes up an abstract name. */
     if (l < 0 || c < 0 || bind(l, (struct sockaddr *)&address, length) != 0 || listen(l, 4) != 0)
@@ -98,10 +95,8 @@ static int serve(void *arg, const struct host_file *file, const char *format,
                  struct host_file *const *parts, size_t n, int *out, struct error *e)
 {
     struct test_env *t = arg;
-    AUTO_FD
-    int listener = -1;
-    AUTO_FD
-    int connected = -1;
+    AUTO_FD int listener = -1;
+    AUTO_FD int connected = -1;
     pid_t pid;
 
     (void)parts;
@@ -165,11 +160,9 @@ int test_env_open(struct test_env *t, const char *path, const char *format, cons
 struct host_file *test_memory_file(const char *name, const void *bytes, size_t length,
                                    struct error *e)
 {
-    AUTO_FD
-    int fd = memfd_create("test", MFD_CLOEXEC);
+    AUTO_FD int fd = memfd_create("test", MFD_CLOEXEC);
     struct file_identity identity;
-    AUTO_FREE
-    char *copy = mem_string(name, e);
+    AUTO_FREE char *copy = mem_string(name, e);
 
     if (fd < 0) {
         err_sys(e, "memfd");

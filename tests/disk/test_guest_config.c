@@ -426,8 +426,7 @@ static void assert_path(const char *volume, const char *path, const char *format
                         const char *base)
 {
     struct guest_disk *d;
-    AUTO_FREE
-    char *text = NULL;
+    AUTO_FREE char *text = NULL;
 
     assert_true(asprintf(&text, "scsi0: %s\n", volume) > 0);
     guest_list_release(&list);
@@ -489,8 +488,7 @@ static void volumes_that_have_no_path_say_why(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof volumes / sizeof *volumes; i++) {
-        AUTO_FREE
-        char *text = NULL;
+        AUTO_FREE char *text = NULL;
         struct guest_disk *d;
 
         assert_true(asprintf(&text, "scsi0: %s\n", volumes[i]) > 0);

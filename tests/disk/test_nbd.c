@@ -78,8 +78,7 @@ static uint8_t wanted(uint64_t offset)
 
 static void check_bytes(struct disk *d, uint64_t offset, size_t length)
 {
-    AUTO_FREE
-    uint8_t *bytes = malloc(length);
+    AUTO_FREE uint8_t *bytes = malloc(length);
     struct error e;
 
     assert_ok(disk_pread(d, bytes, length, offset, &e), &e);
@@ -234,8 +233,7 @@ static void an_interrupted_wait_ends(void **state)
 /* A VMDK and its qemu-nbd. */
 static void open_vmdk(struct disk **d)
 {
-    AUTO_FREE
-    char *path = test_path(folder, "a.vmdk");
+    AUTO_FREE char *path = test_path(folder, "a.vmdk");
     struct error e;
 
     assert_int_equal(test_run("cd '%s' && qemu-img create -q -f vmdk a.vmdk 64M && "
@@ -255,8 +253,7 @@ static void a_qemu_nbd_that_is_killed_or_stopped_is_one_clear_error(void **state
     if (!test_have("qemu-nbd") || !test_have("qemu-img") || !test_have("qemu-io"))
         skip();
     for (size_t i = 0; i < 2; i++) {
-        AUTO_FREE
-        uint8_t *bytes = malloc(16 << 20);
+        AUTO_FREE uint8_t *bytes = malloc(16 << 20);
         AUTO(disk) *d = NULL;
         struct error e;
 
@@ -286,8 +283,7 @@ static void *kill_soon(void *arg)
 
 static void a_qemu_nbd_killed_while_threads_read_is_an_error_for_each(void **state)
 {
-    AUTO_FREE
-    uint8_t *bytes = malloc(16 << 20);
+    AUTO_FREE uint8_t *bytes = malloc(16 << 20);
     AUTO(disk) *d = NULL;
     pthread_t killer;
     struct error e = {};

@@ -53,8 +53,7 @@ static void an_unfinished_file_begins_with_zeros(void **state)
 {
     const struct qcow2_write_options o = {1 << 20, "base", "raw"};
     static const uint8_t zeros[CLUSTER_SIZE];
-    AUTO_FD
-    int fd = new_file();
+    AUTO_FD int fd = new_file();
     struct error e;
     AUTO(qcow2_writer) *w = qcow2_writer_new(fd, &o, &e);
 
@@ -73,8 +72,7 @@ static void an_unfinished_file_begins_with_zeros(void **state)
 static void clusters_come_in_rising_order_and_within_the_disk(void **state)
 {
     const struct qcow2_write_options o = {4 * CLUSTER_SIZE + 1, NULL, NULL};
-    AUTO_FD
-    int fd = new_file();
+    AUTO_FD int fd = new_file();
     struct error e;
 
     (void)state;

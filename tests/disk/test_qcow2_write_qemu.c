@@ -32,8 +32,7 @@ static void assert_written(int fd, const void *bytes, size_t length, uint64_t at
 static uint64_t make_base(uint64_t virtual_size)
 {
     uint64_t size = virtual_size + (next_random(&seed) % 5 * 70000) - 140000;
-    AUTO_FD
-    int fd = open("base.raw", O_RDWR | O_CREAT | O_TRUNC, 0666);
+    AUTO_FD int fd = open("base.raw", O_RDWR | O_CREAT | O_TRUNC, 0666);
     static uint8_t bytes[CLUSTER_SIZE];
 
     size = virtual_size < 140000 ? 4096 : size / 512 * 512;
@@ -59,10 +58,8 @@ static void write_pattern(const struct pattern *p)
     const struct qcow2_write_options o = {p->virtual_size, p->backed ? "base.raw" : NULL,
                                           p->backed ? "raw" : NULL};
     uint64_t n_data = 0, n_tables = 0, last = UINT64_MAX;
-    AUTO_FD
-    int fd = open("image.qcow2", O_RDWR | O_CREAT | O_TRUNC, 0666);
-    AUTO_FD
-    int expect = open("expect.raw", O_RDWR);
+    AUTO_FD int fd = open("image.qcow2", O_RDWR | O_CREAT | O_TRUNC, 0666);
+    AUTO_FD int expect = open("expect.raw", O_RDWR);
     static uint8_t bytes[CLUSTER_SIZE];
     struct error e;
     AUTO(qcow2_writer) *w = qcow2_writer_new(fd, &o, &e);
@@ -208,8 +205,7 @@ static void a_disk_of_8_tib_with_few_clusters_is_small(void **state)
 static void more_than_one_refcount_block_is_counted(void **state)
 {
     const struct qcow2_write_options o = {4ull << 30, NULL, NULL};
-    AUTO_FD
-    int fd = open("image.qcow2", O_RDWR | O_CREAT | O_TRUNC, 0666);
+    AUTO_FD int fd = open("image.qcow2", O_RDWR | O_CREAT | O_TRUNC, 0666);
     static uint8_t bytes[CLUSTER_SIZE] = {1};
     struct error e;
     AUTO(qcow2_writer) *w = qcow2_writer_new(fd, &o, &e);
@@ -252,8 +248,7 @@ static void qemu_writes_to_it_and_finds_its_own_way(void **state)
 static void without_its_header_it_is_no_image(void **state)
 {
     const struct qcow2_write_options o = {1 << 20, NULL, NULL};
-    AUTO_FD
-    int fd = open("image.qcow2", O_RDWR | O_CREAT | O_TRUNC, 0666);
+    AUTO_FD int fd = open("image.qcow2", O_RDWR | O_CREAT | O_TRUNC, 0666);
     static uint8_t bytes[CLUSTER_SIZE];
     struct error e;
     AUTO(qcow2_writer) *w = qcow2_writer_new(fd, &o, &e);
@@ -273,8 +268,7 @@ static void the_header_names_the_backing_file_and_its_format(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         const struct qcow2_write_options o = {1 << 20, "./a: b\xc3\xa4", formats[i]};
-        AUTO_FD
-        int fd = open("image.qcow2", O_RDWR | O_CREAT | O_TRUNC, 0666);
+        AUTO_FD int fd = open("image.qcow2", O_RDWR | O_CREAT | O_TRUNC, 0666);
         AUTO(qcow2_writer) *w = qcow2_writer_new(fd, &o, &e);
 
         assert_non_null(w);

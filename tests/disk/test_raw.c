@@ -35,8 +35,7 @@ static int teardown(void **state)
 static char *sparse_file(const char *name, uint64_t size, unsigned n, unsigned *seed)
 {
     char *path = test_path(folder, name);
-    AUTO_FD
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
     static uint8_t bytes[256 << 10];
     struct error e;
 
@@ -121,8 +120,7 @@ static void extents_are_those_of_qemu_img(void **state)
     print_message("seed %u\n", seed);
     for (int i = 0; i < 12; i++) {
         uint64_t size = 512 * (uint64_t)(1 + rand_r(&seed) % (64 << 11));
-        AUTO_FREE
-        char *path = sparse_file("a.img", size, (unsigned)rand_r(&seed) % 40, &seed);
+        AUTO_FREE char *path = sparse_file("a.img", size, (unsigned)rand_r(&seed) % 40, &seed);
         static struct run theirs[RUNS], ours[RUNS];
         AUTO(disk) *d = NULL;
         struct error e;
@@ -146,14 +144,10 @@ static void bytes_are_those_of_the_file_whatever_its_size(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        AUTO_FREE
-        char *path = sparse_file("b.img", sizes[i], 9, &seed);
-        AUTO_FREE
-        uint8_t *theirs = malloc(sizes[i] + 1);
-        AUTO_FREE
-        uint8_t *ours = malloc(sizes[i] + 1);
-        AUTO_FD
-        int fd = open(path, O_RDONLY);
+        AUTO_FREE char *path = sparse_file("b.img", sizes[i], 9, &seed);
+        AUTO_FREE uint8_t *theirs = malloc(sizes[i] + 1);
+        AUTO_FREE uint8_t *ours = malloc(sizes[i] + 1);
+        AUTO_FD int fd = open(path, O_RDONLY);
         AUTO(disk) *d = NULL;
         struct error e;
 
@@ -168,10 +162,8 @@ static void bytes_are_those_of_the_file_whatever_its_size(void **state)
 static void holes_cost_no_reads(void **state)
 {
     unsigned seed = 1;
-    AUTO_FREE
-    char *path = sparse_file("c.img", 64 << 20, 0, &seed);
-    AUTO_FREE
-    uint8_t *bytes = malloc(64 << 20);
+    AUTO_FREE char *path = sparse_file("c.img", 64 << 20, 0, &seed);
+    AUTO_FREE uint8_t *bytes = malloc(64 << 20);
     struct host_file *const *files;
     AUTO(disk) *d = NULL;
     struct error e;
@@ -186,8 +178,7 @@ static void holes_cost_no_reads(void **state)
 static void a_file_that_shrinks_is_told_and_not_read_as_a_hole(void **state)
 {
     unsigned seed = 3;
-    AUTO_FREE
-    char *path = sparse_file("d.img", 1 << 20, 50, &seed);
+    AUTO_FREE char *path = sparse_file("d.img", 1 << 20, 50, &seed);
     AUTO(disk) *d = NULL;
     struct extent x;
     struct error e;

@@ -33,8 +33,7 @@ static int setup(void **state)
     path = test_path(folder, "file");
     for (size_t i = 0; i < sizeof content; i++)
         content[i] = (uint8_t)rand_r(&seed);
-    AUTO_FD
-    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    AUTO_FD int fd = open(path, O_RDWR | O_CREAT, 0600);
     assert_ok(io_pwrite(fd, content, sizeof content, 0, &e), &e);
     assert_int_equal(fsync(fd), 0);
     return 0;
@@ -71,8 +70,7 @@ static void copy(void *arg, const uint8_t *bytes, size_t length)
 static void compare_random_pieces(struct host_file *f, unsigned seed)
 {
     AUTO(reader) *r = NULL;
-    AUTO_FREE
-    struct seen *s = malloc(sizeof *s);
+    AUTO_FREE struct seen *s = malloc(sizeof *s);
     struct error e;
 
     r = reader_new(&e);
@@ -125,8 +123,7 @@ static void what_is_cached_is_mapped_and_what_is_not_is_read(void **state)
 {
     AUTO(host_file) *f = NULL;
     AUTO(reader) *r = NULL;
-    AUTO_FREE
-    struct seen *s = calloc(1, sizeof *s);
+    AUTO_FREE struct seen *s = calloc(1, sizeof *s);
     struct error e;
     const uint8_t *map;
 
@@ -169,8 +166,7 @@ static void scattered_pieces_cost_what_they_hold_and_are_counted_right(void **st
     if (before < 0)
         skip();
     for (int direct = 0; direct < 2; direct++) {
-        AUTO_FREE
-        struct seen *s = calloc(1, sizeof *s);
+        AUTO_FREE struct seen *s = calloc(1, sizeof *s);
         AUTO(host_file) *f = NULL;
         AUTO(reader) *r = NULL;
         struct error e;
@@ -238,8 +234,7 @@ static void a_bus_error_that_is_not_ours_ends_the_program_as_ever(void **state)
     (void)state;
     pid = fork();
     if (pid == 0) {
-        AUTO_FD
-        int fd = open(path, O_RDONLY);
+        AUTO_FD int fd = open(path, O_RDONLY);
         volatile uint8_t *map = mmap(NULL, FILE_BYTES, PROT_READ, MAP_SHARED, fd, 0);
 
         signal(SIGBUS, SIG_DFL);
@@ -300,8 +295,7 @@ static void without_cachestat_all_this_holds_too(void **state)
     bytes_are_the_same_on_every_way(state);
     what_is_cached_is_mapped_and_what_is_not_is_read(state);
     before = device_bytes();
-    AUTO_FREE
-    struct seen *s = calloc(1, sizeof *s);
+    AUTO_FREE struct seen *s = calloc(1, sizeof *s);
     AUTO(host_file) *f = NULL;
     AUTO(reader) *r = NULL;
     struct error e;

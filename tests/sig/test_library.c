@@ -132,8 +132,7 @@ static int tear_down(void **state)
  * so whoever wants an entry waits until the file has settled. */
 static void write_image(const struct place *p, const char *name, int byte, size_t n)
 {
-    AUTO_FREE
-    char *path = test_path(p->folder, name);
+    AUTO_FREE char *path = test_path(p->folder, name);
     const struct timespec tick = {0, 20000000};
     FILE *f;
 
@@ -192,8 +191,7 @@ static void run_end(struct run *r)
 
 static struct disk *run_open(struct run *r, struct place *p, const char *name, const char *format)
 {
-    AUTO_FREE
-    char *path = test_path(p->folder, name);
+    AUTO_FREE char *path = test_path(p->folder, name);
     struct disk *d = NULL;
     struct error e;
 
@@ -266,8 +264,7 @@ static void an_image_that_was_just_written_is_not_kept(void **state)
 static void an_image_from_the_future_is_not_kept(void **state)
 {
     struct place *p = *state;
-    AUTO_FREE
-    char *path = test_path(p->folder, "a.img");
+    AUTO_FREE char *path = test_path(p->folder, "a.img");
     struct timespec times[2] = {{time(NULL) + 100000, 0}, {time(NULL) + 100000, 0}};
     struct id id;
 
@@ -281,8 +278,7 @@ static void an_image_from_the_future_is_not_kept(void **state)
 static void a_change_is_seen_also_when_the_time_was_set_back(void **state)
 {
     struct place *p = *state;
-    AUTO_FREE
-    char *path = test_path(p->folder, "a.img");
+    AUTO_FREE char *path = test_path(p->folder, "a.img");
     struct timespec times[2];
     struct id first, second;
     struct stat st;
@@ -441,8 +437,7 @@ static void a_cache_that_fails_is_told_once_and_stops_nothing(void **state)
 static void a_file_that_changes_during_the_scan_is_told_and_not_kept(void **state)
 {
     struct place *p = *state;
-    AUTO_FREE
-    char *path = test_path(p->folder, "a.img");
+    AUTO_FREE char *path = test_path(p->folder, "a.img");
     struct sig_origin origin;
     struct run r;
 
@@ -451,8 +446,7 @@ static void a_file_that_changes_during_the_scan_is_told_and_not_kept(void **stat
     run_begin(&r, p);
     {
         AUTO(disk) *d = run_open(&r, p, "a.img", "raw"); /* from here on */
-        AUTO_FD
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        AUTO_FD int fd = open(path, O_WRONLY | O_CLOEXEC);
         AUTO(sig) *s = NULL;
 
         assert_int_equal(pwrite(fd, "x", 1, 70000), 1);

@@ -47,8 +47,7 @@ static int tear_down(void **state)
 
 static struct disk *open_disk(struct place *p, const char *name, const char *format)
 {
-    AUTO_FREE
-    char *path = test_path(p->folder, name);
+    AUTO_FREE char *path = test_path(p->folder, name);
     struct disk *d = NULL;
     struct error e;
 
@@ -170,8 +169,7 @@ static void a_scan_can_be_cancelled(void **state)
 static void a_file_that_shrank_is_an_error(void **state)
 {
     struct place *p = *state;
-    AUTO_FREE
-    char *path = test_path(p->folder, "a");
+    AUTO_FREE char *path = test_path(p->folder, "a");
     AUTO(disk) *d = NULL;
     AUTO(sig) *s = NULL;
     struct sig_origin origin;

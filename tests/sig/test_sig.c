@@ -64,8 +64,7 @@ static int memory_file(const void *bytes, size_t length)
 /* The file form, in memory. */
 static void file_form(const struct sig *s, struct buf *out)
 {
-    AUTO_FD
-    int fd = memory_file("", 0);
+    AUTO_FD int fd = memory_file("", 0);
     struct error e;
     struct stat st;
 
@@ -150,8 +149,7 @@ static void what_was_written_is_read(void **state)
     AUTO(sig) *parsed = NULL;
     AUTO(sig) *read = NULL;
     AUTO_BUF file = {};
-    AUTO_FD
-    int fd = -1;
+    AUTO_FD int fd = -1;
     struct error e;
 
     (void)state;
@@ -169,12 +167,10 @@ static void what_was_written_is_read(void **state)
 static void large_files_are_read_as_well_and_written_the_same_again(void **state)
 {
     const struct id_run runs[] = {{7, 30000}, {40000, 20000}};
-    AUTO_FREE
-    struct id *ids = calloc(50000, sizeof *ids);
+    AUTO_FREE struct id *ids = calloc(50000, sizeof *ids);
     AUTO(sig) *s = NULL, *back = NULL;
     AUTO_BUF file = {}, again = {};
-    AUTO_FD
-    int fd = -1;
+    AUTO_FD int fd = -1;
     struct error e;
 
     (void)state;
@@ -196,8 +192,7 @@ static void a_file_that_shrinks_under_its_signature_reads_as_null_ids(void **sta
     AUTO(sig) *s = NULL, *kept = NULL, *other = NULL;
     struct comparison c;
     AUTO_BUF file = {};
-    AUTO_FD
-    int fd = -1, fd2 = -1;
+    AUTO_FD int fd = -1, fd2 = -1;
     struct error e;
 
     (void)state;
@@ -230,8 +225,7 @@ static void thousands_of_signatures_can_be_open_again_and_again(void **state)
     struct sig **many = calloc(n, sizeof *many);
     AUTO(sig) *s = NULL;
     AUTO_BUF file = {};
-    AUTO_FD
-    int fd = -1;
+    AUTO_FD int fd = -1;
     struct error e;
 
     (void)state;
@@ -254,8 +248,7 @@ static void thousands_of_signatures_can_be_open_again_and_again(void **state)
 static void a_full_disk_of_10_gib_takes_at_most_5_3_mb(void **state)
 {
     const struct id_run run = {0, 163840};
-    AUTO_FREE
-    struct id *ids = calloc(163840, sizeof *ids);
+    AUTO_FREE struct id *ids = calloc(163840, sizeof *ids);
     AUTO(sig) *s = NULL;
     AUTO_BUF file = {};
 
@@ -272,8 +265,7 @@ static void assert_refused(const void *bytes, size_t length, enum err_code code)
     AUTO(sig) *s = NULL;
     struct error e = {};
     /* an own copy, so that a sanitizer sees each byte read behind its end */
-    AUTO_FREE
-    uint8_t *copy = malloc(length > 0 ? length : 1);
+    AUTO_FREE uint8_t *copy = malloc(length > 0 ? length : 1);
 
     memcpy(copy, bytes, length);
     assert_int_equal(sig_parse(copy, length, &s, &e), -1);
@@ -306,8 +298,7 @@ static void a_file_cut_short_or_too_long_is_refused(void **state)
     (void)state;
     file_form(s, &file);
     for (size_t length = 0; length < file.length; length++) {
-        AUTO_FD
-        int fd = memory_file(file.bytes, length);
+        AUTO_FD int fd = memory_file(file.bytes, length);
         AUTO(sig) *read = NULL;
         struct error e;
 

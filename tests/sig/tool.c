@@ -38,8 +38,7 @@ static int sign_to(struct tool *t, const char *image, const char *path, struct e
     AUTO(disk) *d = NULL;
     AUTO(sig) *s = NULL;
     struct sig_origin origin;
-    AUTO_FD
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
     if (fd < 0)
         return err_sys(e, "%s", path);
