@@ -263,6 +263,7 @@ static int put_file(struct front *f, struct reply *r, struct opened *opened, con
     buf_put_string(&r->data, name);
     put_identity(&r->data, &opened->identity);
     buf_put_u8(&r->data, opened->in_use);
+    buf_put_string(&r->data, opened->noted_format);
     r->fds[r->n_fds++] = take_fd(&opened->fd);
     if (opened->direct_fd >= 0)
         r->fds[r->n_fds++] = take_fd(&opened->direct_fd);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 struct opener {
     char **files; /* resolved */
@@ -121,6 +122,14 @@ static bool held_for_writing(int fd)
     return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
+static void read_noted_format(struct opened *o)
+{
+    ssize_t length =
+        fgetxattr(o->fd, FORMAT_ATTRIBUTE, o->noted_format, sizeof o->noted_format - 1);
+
+    o->noted_format[length < 0 ? 0 : length] = 0;
+}
+
 /* From an O_PATH handle to all that a reader needs. */
 static int open_handle(int handle, struct opened *o, struct error *e)
 {
@@ -139,6 +148,7 @@ static int open_handle(int handle, struct opened *o, struct error *e)
         return -1;
     o->direct_fd = reopen(handle, O_DIRECT); /* where the file system has it */
     o->in_use = held_for_writing(o->fd);
+    read_noted_format(o);
     return 0;
 }
 

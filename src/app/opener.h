@@ -28,8 +28,9 @@ struct opened {
     int fd;         /* owned */
     int direct_fd;  /* the same file with O_DIRECT, or -1; owned */
     struct file_identity identity;
-    bool in_use; /* another process (qemu) holds it for writing: OFD locks as QEMU's
-                  * block/file-posix.c takes them */
+    char noted_format[16]; /* FORMAT_ATTRIBUTE, or "" */
+    bool in_use;           /* another process (qemu) holds it for writing: OFD locks as QEMU's
+                            * block/file-posix.c takes them */
 };
 void opened_release(struct opened *o);
 

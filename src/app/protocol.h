@@ -46,8 +46,8 @@ struct shared_page {
 };
 #define NO_SOURCE UINT32_MAX
 
-/* A file in a reply: u32 token, string name, identity, u8 in use; descriptors: fd and, if there is
- * one, the direct one. */
+/* A file in a reply: u32 token, string name, identity, u8 in use, string noted format; descriptors:
+ * fd and, if there is one, the direct one. */
 void put_identity(struct buf *b, const struct file_identity *id);
 void get_identity(struct cursor *c, struct file_identity *id);
 void put_error(struct buf *b, const struct error *e);

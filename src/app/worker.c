@@ -109,6 +109,14 @@ static int ask_fd(struct worker *w, uint16_t type, const struct buf *request, in
     return rc;
 }
 
+static void get_noted_format(struct cursor *c, struct host_file *f)
+{
+    AUTO_FREE char *format = cursor_string(c, sizeof f->noted_format - 1);
+
+    if (format != NULL)
+        strcpy(f->noted_format, format);
+}
+
 /* Reads a file out of a reply and takes its descriptors. */
 static struct host_file *get_file(struct record *reply, struct error *e)
 {
@@ -128,6 +136,7 @@ static struct host_file *get_file(struct record *reply, struct error *e)
     if (f != NULL) {
         f->token = token;
         f->in_use = cursor_u8(c) != 0;
+        get_noted_format(c, f);
     }
     return f;
 }

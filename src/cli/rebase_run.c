@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 /* ---- looking ---- */
 
@@ -144,6 +145,9 @@ int rebase_worker_write(void *arg, const struct replace_step *s, int fd, struct 
     struct rebase_worker *w = arg;
     bool fresh = s->kind == REPLACE_STEP_WRITE_FRESH;
 
+    /* it may take the name of a raw image, and is known as what it is by this (where the file
+     * system has attributes) */
+    (void)fsetxattr(fd, FORMAT_ATTRIBUTE, "qcow2", strlen("qcow2"), 0);
     return rebase_write(w->session, s->path, fresh ? s->backing_format : w->items[s->item].format,
                         s->backing_path, s->backing_format, s->backing_name, fresh, fd, e);
 }

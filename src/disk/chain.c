@@ -121,7 +121,8 @@ static int check_probed(const struct disk *d, const struct host_file *file,
 {
     bool refers = d->backing != NULL || d->backing_name != NULL || d->n_files > 1;
 
-    if (!kind->probed || !refers || kind_expected_by_name(file->name))
+    if (!kind->probed || !refers || kind_expected_by_name(file->name) ||
+        strcmp(file->noted_format, d->format) == 0)
         return 0;
     return err_set(e, ERR_DENIED,
                    "its first bytes are those of a %s image that refers to another file, but it is "

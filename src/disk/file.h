@@ -21,10 +21,17 @@ struct file_identity {
     bool block_device;
 };
 
+/* Extended attribute of image files, set by `stemma rebase` where an overlay takes the name of an
+ * image of another format: "qcow2". */
+#define FORMAT_ATTRIBUTE "user.stemma.format"
+
 struct host_file {
     char *name; /* how messages and output call it; owned */
     struct file_identity identity;
-    bool in_use;    /* another process (qemu) holds it for writing */
+    bool in_use; /* another process (qemu) holds it for writing */
+    /* What the host has noted as its format (the attribute FORMAT_ATTRIBUTE), or "". A guest cannot
+     * write that, so a probe that agrees is believed whatever the file is called. */
+    char noted_format[16];
     uint32_t token; /* the environment's own number for it (relative opens) */
 
     int fd;        /* for buffered reads and mappings */
