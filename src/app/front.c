@@ -460,11 +460,12 @@ static int take_failed(struct front *f, struct cursor *c, struct error *e)
 static int take_note(struct front *f, struct cursor *c)
 {
     size_t length = cursor_left(c);
+    const uint8_t *bytes = cursor_bytes(c, length);
 
-    if (f->o.note != NULL && length < 1024) {
+    if (f->o.note != NULL && bytes != NULL && length < 1024) {
         char text[1024] = {};
 
-        memcpy(text, cursor_bytes(c, length), length);
+        memcpy(text, bytes, length);
         f->o.note(f->o.note_arg, text);
     }
     return 0;
@@ -638,7 +639,7 @@ int front_run(struct front *f, struct job *job, const struct source *sources, co
     f->outputs = outputs;
     f->results = results;
     for (;;) {
-        struct error job_error;
+        struct error job_error = {};
         int ended = 0, rc;
 
         if (f->worker == 0 && start_worker(f, e) != 0)

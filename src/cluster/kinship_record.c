@@ -383,7 +383,7 @@ static int broken(struct error *e, const char *what)
 
 static int receive_head(struct kinship_receiver *r, struct cursor *c, struct error *e)
 {
-    struct head h;
+    struct head h = {};
     struct kinship *k = &r->k;
     const uint8_t *threshold;
     bool matrices, plan;
