@@ -33,6 +33,7 @@ from pathlib import Path
 
 OPTION = re.compile(r"(?<![\w-])--?[A-Za-z0-9][A-Za-z0-9-]*")
 SECONDS = 60
+EVERYWHERE = ("-h", "--help", "--version")
 
 
 # --- what the program says
@@ -96,7 +97,7 @@ def check_page(name, page, options, report):
         elif argument and argument.lstrip("[=").rstrip("]") not in documented[spelling]:
             report(f"{name}: {spelling}: the entry does not name its argument {argument}")
     for spelling in documented:
-        if spelling not in options:
+        if spelling not in options and spelling not in EVERYWHERE:
             report(f"{name}: the program has no {spelling}")
 
 
@@ -125,7 +126,7 @@ def check_usages(name, text, commands, report):
         arguments = re.sub(r"'[^']*'|\"[^\"]*\"|=\S*", "", arguments)
         for option in OPTION.findall(arguments):
             known = commands[match.group(1)]
-            if option not in known and option not in ("--help", "--version"):
+            if option not in known and option not in EVERYWHERE:
                 report(f"{name}:{number}: stemma {match.group(1)} has no {option}")
 
 

@@ -109,8 +109,10 @@ static void dump_option(void *arg, const struct option_row *row)
 {
     const struct command *c = arg;
 
-    printf("%s\t--%s\t%s\t%s\n", c->name, row->name, row->argument == NULL ? "" : row->argument,
-           row->summary);
+    printf("%s\t", c->name);
+    if (row->letter != 0)
+        printf("-%c,", row->letter);
+    printf("--%s\t%s\t%s\n", row->name, row->argument == NULL ? "" : row->argument, row->summary);
 }
 
 static int dump(void)
