@@ -73,11 +73,27 @@ static void remember(struct session *s, const char *path, const char *code, cons
     s->told[s->n_told++] = t;
 }
 
-/* A message may repeat a hostile name: it is escaped whole. */
+/* A message may repeat a hostile name, so it is escaped whole; names in it that were escaped before
+ * keep their backslashes single. */
+static char *shown_message(const char *message)
+{
+    char *text = shown(message);
+    char *to = text;
+
+    for (const char *at = text; at != NULL && *at != 0; at++) {
+        *to++ = *at;
+        if (at[0] == '\\' && at[1] == '\\')
+            at++;
+    }
+    if (to != NULL)
+        *to = 0;
+    return text;
+}
+
 static void say(struct session *s, bool warning, const char *what, const char *why)
 {
     AUTO_FREE char *a = shown(what);
-    AUTO_FREE char *b = shown(why);
+    AUTO_FREE char *b = shown_message(why);
     size_t length = strlen(a);
 
     bar_hide(s->bar);
