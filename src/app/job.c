@@ -74,7 +74,7 @@ void job_encode(struct buf *out, const struct job *job)
     buf_put_u64(out, threshold);
     buf_put_u16(out, (uint16_t)(job->plan | job->all << 1 | job->sketch << 2 | job->matrix << 3 |
                                 job->exact << 4 | job->empty << 5 | job->pve << 6 |
-                                job->storage_config << 7));
+                                job->storage_config << 7 | job->images_only << 8));
     put_optional(out, job->backing_name);
     put_optional(out, job->backing_format);
     buf_put_u32(out, (uint32_t)job->n_sources);
@@ -101,6 +101,7 @@ int job_decode(struct cursor *c, struct job *out, struct error *e)
     job.empty = flags & 32;
     job.pve = flags & 64;
     job.storage_config = flags & 128;
+    job.images_only = flags & 256;
     job.backing_name = get_optional(c);
     job.backing_format = get_optional(c);
     n = cursor_le32(c);

@@ -37,6 +37,7 @@ struct job {
     enum linkage linkage;
     double threshold; /* 0 to 1 */
     bool plan, all, sketch, matrix;
+    bool images_only; /* the plan is to be carried out: signature files take no part */
 
     /* JOB_COMPARE */
     bool exact;

@@ -42,14 +42,15 @@ static int family_init(struct family *f, size_t n, struct error *e)
 }
 
 /* Why no plan can touch it, or NULL. */
-static const char *why_fixed(const struct job_source *s, const struct image *image)
+static const char *why_fixed(const struct job *job, const struct job_source *s,
+                             const struct image *image)
 {
     struct host_file *const *files;
 
     if (s->fixed != NULL)
         return s->fixed;
     if (image->disk == NULL)
-        return NULL; /* a signature: the plan is told, whoever has the image carries it out */
+        return job->images_only ? "a signature, not an image" : NULL;
     if (image->file == NULL)
         return "an NBD export";
     if (image->file->identity.block_device)
@@ -86,8 +87,8 @@ static int copy(char **to, const char *from, struct error *e)
 }
 
 /* Adds a signed image. The place is the image's once it is counted, even when something fails. */
-static int add_image(struct family *f, const struct job_source *s, const struct image *image,
-                     struct error *e)
+static int add_image(struct family *f, const struct job *job, const struct job_source *s,
+                     const struct image *image, struct error *e)
 {
     size_t i = f->kinship.n++;
     struct kinship_image *k = &f->kinship.images[i];
@@ -110,7 +111,7 @@ static int add_image(struct family *f, const struct job_source *s, const struct 
         origin->has_backing = true;
     }
     if (copy(&k->path, image->name, e) != 0 || copy(&k->guest, s->guest, e) != 0 ||
-        copy(&k->fixed, why_fixed(s, image), e) != 0 ||
+        copy(&k->fixed, why_fixed(job, s, image), e) != 0 ||
         copy(&k->format, image->disk == NULL ? "signature" : disk_format(image->disk), e) != 0 ||
         copy(&k->backing_path, backing == NULL ? NULL : disk_name(backing), e) != 0)
         return -1;
@@ -132,7 +133,7 @@ static int sign_one(struct worker *w, const struct job *job, uint32_t index,
                        "between two states");
     rc = image_sign(library, &image, e);
     if (rc == 0)
-        rc = add_image(f, &job->sources[index], &image, e);
+        rc = add_image(f, job, &job->sources[index], &image, e);
     image_release(&image);
     return rc;
 }
@@ -189,6 +190,13 @@ static int link_backing(struct family *f, struct error *e)
             sorted[m++] = (struct by_identity){f->origins[i].own, (uint32_t)i};
     }
     qsort(sorted, m, sizeof *sorted, compare_identity);
+    for (size_t i = 1; i < m; i++) { /* one file under two names cannot stand on itself */
+        struct kinship_image *k = &f->kinship.images[sorted[i].index];
+
+        if (compare_files(&sorted[i - 1].identity, &sorted[i].identity) == 0 && k->fixed == NULL &&
+            copy(&k->fixed, "the same file as another image", e) != 0)
+            return -1;
+    }
     for (size_t i = 0; i < n; i++) {
         if (f->origins[i].has_backing)
             f->kinship.images[i].backing = find_image(sorted, m, &f->origins[i].backing);

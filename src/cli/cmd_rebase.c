@@ -446,7 +446,8 @@ static int carry_out(struct rebase *r, struct error *e)
 static int rebase(struct rebase *r)
 {
     struct session *s = r->session;
-    struct job job = {.linkage = LINKAGE_SINGLE, .threshold = 0.9, .all = r->o->all};
+    struct job job = {
+        .linkage = LINKAGE_SINGLE, .threshold = 0.9, .all = r->o->all, .images_only = true};
     struct error e;
 
     if (mark_in_use(s, &r->o->in_use, &e) != 0 || kin_find(s, &job, &r->k, &e) != 0)
