@@ -4,6 +4,7 @@
 #include "app/magic.h"
 #include "app/nbd_uri.h"
 #include "base/mem.h"
+#include "cluster/replace.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,6 +62,8 @@ static int add_path(struct source_set *s, const char *name, const char *path, co
 {
     struct source source = {};
 
+    if (format == NULL && replace_made_overlay(path))
+        format = "qcow2";
     if (copy(&source.name, name, e) != 0 || copy(&source.path, path, e) != 0 ||
         copy(&source.snapshot, snapshot, e) != 0 || copy(&source.format, format, e) != 0 ||
         opener_allow_file(s->opener, path, e) != 0) {
@@ -203,6 +206,21 @@ int source_add(struct source_set *s, const char *argument, struct error *e)
 
 /* ---- guests ---- */
 
+/* What the definition says, unless a rebase put an overlay in the image's place since. */
+static const char *guest_format(const struct source_set *s, const struct guest *g,
+                                const struct guest_disk *d)
+{
+    if (s->image_format != NULL)
+        return s->image_format;
+    if (d->format == NULL || strcmp(d->format, "raw") != 0 || !replace_made_overlay(d->source))
+        return d->format;
+    problem_report(&s->problems, SEVERITY_WARNING, ERR_CHANGED, d->source, PROBLEM_NO_OFFSET,
+                   "a rebase made it a qcow2 overlay, but disk %s of guest %s is still defined as "
+                   "raw: started like that, the guest would destroy it",
+                   d->target, g->name);
+    return "qcow2";
+}
+
 static int add_guest_disk(struct source_set *s, const struct guest *g, const struct guest_disk *d,
                           struct error *e)
 {
@@ -210,7 +228,7 @@ static int add_guest_disk(struct source_set *s, const struct guest *g, const str
     struct stat st;
 
     if (copy(&source.name, d->source, e) != 0 || copy(&source.path, d->source, e) != 0 ||
-        copy(&source.format, s->image_format != NULL ? s->image_format : d->format, e) != 0 ||
+        copy(&source.format, guest_format(s, g, d), e) != 0 ||
         copy(&source.guest, g->name, e) != 0 ||
         copy(&source.fixed, d->device ? "a block device" : NULL, e) != 0) {
         source_release(&source);

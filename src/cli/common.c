@@ -278,7 +278,8 @@ static void pass_failed(void *arg, uint32_t source, const struct error *why)
 {
     struct run *r = arg;
 
-    session_tell(r->session, r->sources[source].name, why);
+    if (!r->session->quiet)
+        session_tell(r->session, r->sources[source].name, why);
 }
 
 static void pass_again(void *arg)

@@ -44,6 +44,7 @@ struct session {
     struct told *told;
     size_t n_told, told_capacity;
     bool failed; /* something did: exit 3 */
+    bool quiet;  /* sources that fail are not told: what is looked at is not what was asked for */
 
     struct bar *bar;
 };

@@ -163,6 +163,27 @@ int rebase_worker_verify(void *arg, const struct replace_step *s, struct error *
                          s->to, e);
 }
 
+/* Looks at images that only matter for what they stand on. One that cannot be opened as what it
+ * seems to be is looked at as qcow2 as well: it could be an overlay under a raw image's name. */
+static int inspect_neighbours(struct session *s, struct source_set *found, struct inspected *images,
+                              struct error *e)
+{
+    bool quiet = s->quiet;
+    int rc;
+
+    s->quiet = true;
+    rc = rebase_inspect(s, found->items, found->n, images, e);
+    for (size_t i = 0; rc == 0 && i < found->n; i++) {
+        struct source again = found->items[i];
+
+        again.format = (char *)"qcow2";
+        if (!images[i].known && again.path != NULL)
+            rc = rebase_inspect(s, &again, 1, &images[i], e);
+    }
+    s->quiet = quiet;
+    return rc;
+}
+
 /* Looks at every image of the folder that `base` lies in. */
 int rebase_worker_used_by(void *arg, const char *base, const char *except, char **user,
                           struct error *e)
@@ -183,7 +204,7 @@ int rebase_worker_used_by(void *arg, const char *base, const char *except, char 
     rc = source_add(&found, folder, e);
     if (rc == 0) {
         images = mem_array(found.n, sizeof *images, "images", e);
-        rc = images == NULL ? -1 : rebase_inspect(w->session, found.items, found.n, images, e);
+        rc = images == NULL ? -1 : inspect_neighbours(w->session, &found, images, e);
     }
     for (size_t i = 0; rc == 0 && *user == NULL && i < found.n; i++) {
         if (images[i].known && images[i].has_backing && images[i].backing.device == st.st_dev &&

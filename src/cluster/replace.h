@@ -189,6 +189,11 @@ struct cancel;
 /* One line that says what the step does, for free(): "write a.img.stemma-new, ...". */
 [[nodiscard]] char *replace_step_text(const struct replace_step *s, struct error *e);
 
+/* An overlay that a rebase put there, by what only the host can have written: its attribute, its
+ * mark, or the original that lies beside it. So it is read as qcow2 whatever its name says ("a.raw"
+ * stays a.raw), where a mere probe would not be believed. */
+bool replace_made_overlay(const char *path);
+
 /* How an overlay in `folder` names the backing file `path` (both absolute): by its file name when
  * it lies there, so that the folder can be moved; "./" before it when QEMU would take its beginning
  * for a protocol. For free(). */

@@ -4,11 +4,13 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "disk/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #define LINKS_MAX 40 /* as the kernel has it */
@@ -265,6 +267,50 @@ const struct replace_step *replace_steps(const struct replace *r, size_t *n)
 uint64_t replace_bytes(const struct replace *r)
 {
     return r->bytes;
+}
+
+/* ---- what was made here ---- */
+
+static bool noted_as_qcow2(int fd)
+{
+    char format[sizeof "qcow2"];
+
+    return fgetxattr(fd, FORMAT_ATTRIBUTE, format, sizeof format) == 5 &&
+           memcmp(format, "qcow2", 5) == 0;
+}
+
+/* Beside `path` lies the original that was under it. */
+static bool original_beside(const char *path, const struct stat *st, const char *suffix)
+{
+    struct error ignored;
+    AUTO_FREE
+    char *name = mem_printf(&ignored, "%s%s", path, suffix);
+    struct stat other;
+
+    return name != NULL && lstat(name, &other) == 0 && S_ISREG(other.st_mode) &&
+           !(other.st_mode & FILEOPS_MARK) &&
+           (other.st_dev != st->st_dev || other.st_ino != st->st_ino);
+}
+
+bool replace_made_overlay(const char *path)
+{
+    AUTO_FREE
+    char *real = realpath(path, NULL);
+    char magic[4];
+    struct stat st;
+    AUTO_FD
+    int fd = real == NULL ? -1 : open(real, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    size_t length = real == NULL ? 0 : strlen(real), suffix = strlen(REPLACE_BASE);
+
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+        pread(fd, magic, sizeof magic, 0) != sizeof magic ||
+        memcmp(magic, "QFI\xfb", sizeof magic) != 0)
+        return false;
+    if (noted_as_qcow2(fd))
+        return true;
+    if (length > suffix && strcmp(real + length - suffix, REPLACE_BASE) == 0)
+        return st.st_mode & FILEOPS_MARK;
+    return original_beside(real, &st, REPLACE_OLD) || original_beside(real, &st, REPLACE_BASE);
 }
 
 /* ---- what is said about them ---- */

@@ -40,7 +40,9 @@ static int check_unwritten(struct replace *r, size_t item, const struct entry *i
         return 0;
     if (!entry_same_time(image, original) && !r->options.force)
         return err_set(e, ERR_CHANGED,
-                       "%s was written to since it was replaced: undo would lose that", m->path);
+                       "%s was written to since it was replaced: undo would lose that "
+                       "(--force does it all the same)",
+                       m->path);
     return replace_watch(r, m, m->path, e);
 }
 
