@@ -19,7 +19,11 @@ static int read_signature(struct image *image, bool *is_signature, struct error 
 static int open_image(struct worker *w, const struct job_source *s, struct worker_source *opened,
                       struct image *image, struct error *e)
 {
-    struct disk_options options = {.format = s->format, .snapshot = s->snapshot};
+    struct disk_options options = {
+        .format = s->format,
+        .snapshot = s->snapshot,
+        .lazy = true, /* an unchanged image is known by its files */
+    };
     bool is_signature = false;
 
     image->name = take(opened->name);
@@ -53,6 +57,11 @@ int image_open(struct worker *w, const struct job *job, uint32_t index, struct i
     else
         *out = image;
     return rc;
+}
+
+int image_wake(struct image *image, struct error *e)
+{
+    return image->disk == NULL ? 0 : disk_wake(image->disk, e);
 }
 
 int image_sign(struct sig_library *library, struct image *image, struct error *e)

@@ -16,6 +16,8 @@ struct image {
 /* Opens source number `index` of the job. */
 [[nodiscard]] int image_open(struct worker *w, const struct job *job, uint32_t index,
                              struct image *out, struct error *e);
+/* Makes sure that bytes can be read, which signing alone may not need. */
+[[nodiscard]] int image_wake(struct image *image, struct error *e);
 /* Makes sure that there is a signature. */
 [[nodiscard]] int image_sign(struct sig_library *library, struct image *image, struct error *e);
 void image_release(struct image *image);

@@ -53,6 +53,8 @@ static int compare_to_the_byte(struct worker *w, struct image two[2], struct com
         if (two[i].disk == NULL)
             return err_set(e, ERR_USAGE, "%s: a signature has no bytes that --exact could read",
                            two[i].name);
+        if (image_wake(&two[i], e) != 0)
+            return err_wrap(e, "%s", two[i].name);
     }
     if (compare_exact(two[0].disk, two[1].disk, found, worker_scan(w), &exact, e) != 0)
         return -1;
@@ -161,6 +163,8 @@ int job_run_overlay(struct worker *w, const struct job *job, struct error *e)
 
     for (uint32_t i = 0; rc == 0 && i < job->n_sources && i < 2; i++) {
         rc = image_open(w, job, i, &two[i], e);
+        if (rc == 0)
+            rc = image_wake(&two[i], e);
         if (rc == 0 && !job->empty)
             rc = image_sign(library, &two[i], e);
     }
@@ -188,6 +192,8 @@ int job_run_verify(struct worker *w, const struct job *job, struct error *e)
 
     if (rc == 0 && (two[0].disk == NULL || two[1].disk == NULL))
         rc = err_set(e, ERR_USAGE, "a signature has no bytes to verify");
+    for (size_t i = 0; rc == 0 && i < 2; i++)
+        rc = image_wake(&two[i], e);
     if (rc == 0)
         rc = overlay_verify(two[0].disk, two[1].disk, worker_scan(w), e);
     release_two(two);
@@ -301,6 +307,10 @@ static int inspect_source(struct worker *w, const struct job *job, uint32_t inde
 
     if (image_open(w, job, index, &image, e) != 0)
         return -1;
+    if (image_wake(&image, e) != 0) {
+        image_release(&image);
+        return -1;
+    }
     buf_put_u32(&b, index);
     buf_put_string(&b, image.disk == NULL ? "signature" : disk_format(image.disk));
     buf_put_u64(&b, image.disk == NULL ? image.sig->size : disk_size(image.disk));

@@ -132,10 +132,10 @@ static int check_probed(const struct disk *d, const struct host_file *file,
 }
 
 static int open_fresh(const struct disk_env *env, struct host_file *file,
-                      const struct layer_kind *kind, const char *snapshot, struct disk **out,
-                      struct error *e)
+                      const struct layer_kind *kind, const char *snapshot, bool lazy,
+                      struct disk **out, struct error *e)
 {
-    struct disk_options options = {kind->format, snapshot};
+    struct disk_options options = {.format = kind->format, .snapshot = snapshot, .lazy = lazy};
     AUTO(disk) *d = layer_new(kind->driver, kind->format, file->name, e);
 
     if (d == NULL || disk_add_file(d, host_file_ref(file), e) != 0 ||
@@ -147,12 +147,12 @@ static int open_fresh(const struct disk_env *env, struct host_file *file,
 
 /* The layer in `file`, without what it stands on unless it was open before. */
 static int open_layer(const struct disk_env *env, struct host_file *file,
-                      const struct layer_kind *kind, const char *snapshot, struct disk **out,
-                      struct error *e)
+                      const struct layer_kind *kind, const char *snapshot, bool lazy,
+                      struct disk **out, struct error *e)
 {
     AUTO(disk) *d = registry_find(env->registry, &file->identity, kind->format, snapshot);
 
-    if (d == NULL && open_fresh(env, file, kind, snapshot, &d, e) != 0)
+    if (d == NULL && open_fresh(env, file, kind, snapshot, lazy, &d, e) != 0)
         return -1;
     if (check_probed(d, file, kind, e) != 0)
         return -1;
@@ -199,6 +199,7 @@ int disk_open_backing(struct disk *d, const struct disk_env *env, const char *na
 struct chain {
     const struct disk_env *env;
     unsigned limit;
+    bool lazy;
     struct disk *top;  /* owned */
     struct disk *last; /* the lowest layer, whose backing file is next */
     unsigned depth;    /* layers below top */
@@ -258,7 +259,7 @@ static int chain_step(struct chain *c, struct error *e)
     if (c->env->open_file(c->env->arg, c->last->files[0], c->last->backing_name, FILE_BACKING,
                           &file, e) != 0 ||
         check_circle(c, file, e) != 0 || backing_kind(c, file, &kind, e) != 0 ||
-        open_layer(c->env, file, &kind, NULL, &c->last->backing, e) != 0 ||
+        open_layer(c->env, file, &kind, NULL, c->lazy, &c->last->backing, e) != 0 ||
         check_depth(c, c->last->backing, e) != 0)
         return -1;
     free(take(c->last->backing_name));
@@ -299,10 +300,13 @@ int disk_open(const struct disk_env *env, struct host_file *file,
     }
     if (options->format == NULL && kind_by_probe(env, file, &kind, e) != 0)
         return -1;
-    if (open_layer(env, file, &kind, options->snapshot, &top, e) != 0)
+    if (open_layer(env, file, &kind, options->snapshot, options->lazy, &top, e) != 0)
         return -1;
-    c = (struct chain){.env = env, .limit = limits->chain_depth, .top = top, .last = top};
+    c = (struct chain){
+        .env = env, .limit = limits->chain_depth, .lazy = options->lazy, .top = top, .last = top};
     if (chain_open(&c, e) != 0)
+        return -1;
+    if (!options->lazy && disk_wake(top, e) != 0) /* somebody may have opened it lazily before */
         return -1;
     *out = take(top);
     return 0;

@@ -32,16 +32,45 @@ struct disk *layer_new(const struct disk_driver *driver, const char *format, con
     return take(d);
 }
 
-int layer_open(struct disk *d, const struct disk_env *env, const struct disk_options *options,
-               int socket, struct error *e)
+static int check_size(const struct disk *d, struct error *e)
 {
-    const struct disk_limits *limits = env->limits != NULL ? env->limits : &disk_limits_default;
+    const struct disk_limits *limits =
+        d->env->limits != NULL ? d->env->limits : &disk_limits_default;
 
-    if (d->driver->open(d, env, options, socket, e) != 0)
-        return -1;
     if (d->size > min_u64(limits->virtual_size, INT64_MAX))
         return err_set(e, ERR_LIMIT, "a disk of %ju bytes, more than the %ju that are accepted",
                        (uintmax_t)d->size, (uintmax_t)limits->virtual_size);
+    return 0;
+}
+
+int disk_wake(struct disk *d, struct error *e)
+{
+    for (const struct disk *top = d; d != NULL; d = d->backing) {
+        if (!d->asleep)
+            continue;
+        if (d->driver->wake(d, e) != 0 || check_size(d, e) != 0)
+            return d == top ? -1 : err_wrap(e, "backing file %s", d->name);
+        d->asleep = false;
+    }
+    return 0;
+}
+
+bool disk_asleep(const struct disk *d)
+{
+    return d->asleep;
+}
+
+int layer_open(struct disk *d, const struct disk_env *env, const struct disk_options *options,
+               int socket, struct error *e)
+{
+    d->env = env;
+    if (d->driver->open(d, env, options, socket, e) != 0)
+        return -1;
+    d->asleep = options->lazy && d->driver->wake != NULL;
+    if (d->driver->wake != NULL && !d->asleep && d->driver->wake(d, e) != 0)
+        return -1;
+    if (check_size(d, e) != 0)
+        return -1;
     if (options->snapshot != NULL && d->snapshot == NULL)
         return err_set(e, ERR_NOT_FOUND,
                        "no internal snapshot '%s': a %s image has none that can be read",

@@ -38,8 +38,12 @@ struct extent {
 
 /* How to open one image. */
 struct disk_options {
-    const char *format;      /* driver to use; NULL: probe */
-    const char *snapshot;    /* internal snapshot's name or id; NULL: the current state */
+    const char *format;   /* driver to use; NULL: probe */
+    const char *snapshot; /* internal snapshot's name or id; NULL: the current state */
+    /* What costs a process of its own is put off until disk_wake(): enough to ask a cache by files.
+     */
+    bool lazy;
+
     const char *export_name; /* of an NBD server; NULL: its default export */
 };
 
@@ -62,6 +66,12 @@ struct disk_options {
 struct disk *disk_ref(struct disk *d);
 void disk_close(struct disk *d); /* drops one reference; NULL is fine */
 AUTO_DEFINE(disk, disk_close);
+
+/* Makes sure that d and all it stands on can be read: what a lazy open put off is done. Until then
+ * disk_size() may be 0, and nothing can be read. Called by one thread at a time; env as given to
+ * disk_open() still lives. */
+[[nodiscard]] int disk_wake(struct disk *d, struct error *e);
+bool disk_asleep(const struct disk *d); /* this layer itself */
 
 /* All below: any thread. */
 const char *disk_name(const struct disk *d);

@@ -20,12 +20,14 @@ struct probe {
 /* A disk as its driver sees it. The checking layer owns it. */
 struct disk {
     const struct disk_driver *driver;
-    const char *format; /* the name of the format; set before the driver's open */
-    char *name;         /* of the host file, or the NBD uri */
-    char *snapshot;     /* opened internal snapshot (the driver's open sets it), or NULL */
-    uint64_t size;      /* the driver's open sets it */
-    size_t n_snapshots; /* the driver's open sets it */
-    void *state;        /* the driver's own */
+    const char *format;         /* the name of the format; set before the driver's open */
+    char *name;                 /* of the host file, or the NBD uri */
+    char *snapshot;             /* opened internal snapshot (the driver's open sets it), or NULL */
+    uint64_t size;              /* the driver's open sets it */
+    size_t n_snapshots;         /* the driver's open sets it */
+    void *state;                /* the driver's own */
+    const struct disk_env *env; /* for wake */
+    bool asleep;                /* lazily opened: size and content wait for wake */
 
     /* The rest is disk.c's and chain.c's. */
     struct disk *backing;     /* owned */
@@ -53,6 +55,11 @@ struct disk_driver {
     int (*open)(struct disk *d, const struct disk_env *env, const struct disk_options *options,
                 int socket, struct error *e);
     void (*close)(struct disk *d); /* frees state; also called after a failed open */
+
+    /* For a driver whose open leaves out, with options->lazy, what costs a process: sets size and
+     * state (from d->env, options->snapshot does not exist for it). NULL: nothing is ever put off.
+     */
+    int (*wake)(struct disk *d, struct error *e);
 
     /* One extent that starts at `offset`; may reach beyond the disk's end (it is cut). Any thread.
      */

@@ -18,13 +18,21 @@ static int qemu_open(struct disk *d, const struct disk_env *env, const struct di
                      int socket, struct error *e)
 {
     (void)options;
+    (void)socket;
     if (strcmp(d->format, "luks") == 0)
         return err_set(
             e, ERR_UNSUPPORTED,
             "encrypted images cannot be read; --image-format=raw takes the bytes as they "
             "are");
-    if (foreign_open_parts(d, env, e) != 0)
-        return -1;
+    return foreign_open_parts(d, env, e);
+}
+
+/* Starts the qemu-nbd. */
+static int qemu_wake(struct disk *d, struct error *e)
+{
+    const struct disk_env *env = d->env;
+    int socket = -1;
+
     if (env->serve == NULL)
         return err_set(e, ERR_UNSUPPORTED, "%s images need qemu-nbd", d->format);
     if (env->serve(env->arg, d->files[0], d->format, d->files + 1, d->n_files - 1, &socket, e) != 0)
@@ -61,6 +69,7 @@ const struct disk_driver disk_driver_qemu = {
     .formats = foreign_formats,
     .probe = qemu_probe,
     .open = qemu_open,
+    .wake = qemu_wake,
     .close = qemu_close,
     .extent = qemu_extent,
     .pread = qemu_pread,

@@ -76,7 +76,6 @@ static bool digest_layer(struct digest *g, const struct disk *d)
     digest_string(g, disk_format(d));
     digest_u64(g, snapshot != NULL);
     digest_string(g, snapshot != NULL ? snapshot : "");
-    digest_u64(g, disk_size(d));
     digest_u64(g, n);
     for (size_t i = 0; i < n; i++) {
         const struct file_identity *f = &files[i]->identity;
@@ -199,7 +198,7 @@ static struct sig *cache_load(struct sig_library *l, const struct disk *d, const
         return NULL;
     }
     if (sig_read(fd, "cached signature", &s, &e) == 0 &&
-        (s->size != disk_size(d) || strcmp(s->format, disk_format(d)) != 0))
+        ((!disk_asleep(d) && s->size != disk_size(d)) || strcmp(s->format, disk_format(d)) != 0))
         err_set(&e, ERR_FORMAT, "cached signature: it is of another disk");
     if (e.code == ERR_NONE)
         return take(s);
@@ -324,6 +323,8 @@ int sig_library_get(struct sig_library *l, struct disk *d, struct sig **out,
     size_t n = 0;
 
     if (missing_layers(l, d, &missing, &n, &layer, e) != 0)
+        return -1;
+    if (n > 0 && disk_wake(d, e) != 0)
         return -1;
     while (n > 0) {
         layer = scan_layer(l, missing[--n], layer, e);
