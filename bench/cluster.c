@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Relation, sketch, trees and plans over made-up signatures with realistic kinship: families whose
  * members changed 0.2 to 20% of their clusters in runs since an earlier member, 30% of the disk in
- * use. usage: bench-cluster IMAGES [GIB] [exact|sketch|both]; prints JSON, CPU seconds of one
- * thread. */
+ * use. usage: bench-cluster IMAGES [GIB] [exact|sketch|both]
+ *            prints JSON, CPU seconds of one thread
+ *        bench-cluster IMAGES GIB write DIR
+ *            writes the signatures to files */
 #include "base/mem.h"
 #include "cluster/dendrogram.h"
 #include "cluster/plan.h"
 #include "cluster/relation.h"
 #include "cluster/relation_kernel.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 static uint64_t state = 88172645463325252U;
 
@@ -263,26 +267,65 @@ static void run_sketch(const struct herd *h, struct pool *pool)
     sketch_release(&s);
 }
 
-int main(int argc, char **argv)
+/* What `stemma sign` would have written for that image. */
+static int write_file(const struct sig *s, const char *path, struct error *e)
 {
-    struct herd h = {.n = argc > 1 ? strtoul(argv[1], NULL, 10) : 100};
-    double gib = argc > 2 ? strtod(argv[2], NULL) : 10, since = cpu_seconds();
-    const char *what = argc > 3 ? argv[3] : "both";
+    struct id_run *runs = room(s->n_runs, sizeof *runs);
+    struct id *ids = room((size_t)s->n_ids, sizeof *ids);
+    AUTO(sig) *whole = NULL;
+    AUTO_FD
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+
+    for (size_t k = 0; k < s->n_runs; k++)
+        runs[k] = (struct id_run){s->runs[k].first, s->runs[k].count};
+    memcpy(ids, s->ids, (size_t)s->n_ids * sizeof *ids);
+    if (sig_make(s->size, "raw", runs, s->n_runs, ids, &whole, e) != 0)
+        return -1;
+    return fd < 0 ? err_sys(e, "%s", path) : sig_write(whole, fd, e);
+}
+
+static void write_files(const struct herd *h, const char *folder)
+{
+    for (size_t i = 0; i < h->n; i++) {
+        char path[4096];
+        struct error e;
+
+        snprintf(path, sizeof path, "%s/%05zu.sig", folder, i);
+        if (write_file(h->sigs[i], path, &e) != 0)
+            die("writing", &e);
+    }
+}
+
+static void measure(const struct herd *h, const char *what, double since)
+{
     struct error e;
     AUTO(pool) *pool = pool_new(1, &e);
 
     if (pool == NULL)
         die("threads", &e);
-    h.clusters = (uint64_t)(gib * 16384);
-    generate(&h);
-    printf("{\"images\": %zu, \"clusters\": %ju, \"kernel\": \"%s\", \"generate_s\": %.3f", h.n,
-           (uintmax_t)h.clusters, relation_kernel_best()->name, lap(&since));
+    printf("{\"images\": %zu, \"clusters\": %ju, \"kernel\": \"%s\", \"generate_s\": %.3f", h->n,
+           (uintmax_t)h->clusters, relation_kernel_best()->name, lap(&since));
     peak("signatures");
     if (strcmp(what, "exact") != 0)
-        run_sketch(&h, pool);
+        run_sketch(h, pool);
     if (strcmp(what, "sketch") != 0)
-        run_exact(&h, pool);
+        run_exact(h, pool);
     printf("}\n");
+}
+
+int main(int argc, char **argv)
+{
+    struct herd h = {.n = argc > 1 ? strtoul(argv[1], NULL, 10) : 100};
+    double gib = argc > 2 ? strtod(argv[2], NULL) : 10, since = cpu_seconds();
+    const char *what = argc > 3 ? argv[3] : "both";
+
+    hash_init();
+    h.clusters = (uint64_t)(gib * 16384);
+    generate(&h);
+    if (strcmp(what, "write") == 0)
+        write_files(&h, argc > 4 ? argv[4] : ".");
+    else
+        measure(&h, what, since);
     for (size_t i = 0; i < h.n; i++) {
         free((void *)h.sigs[i]->runs);
         free((void *)h.sigs[i]->ids);

@@ -3,6 +3,8 @@
  * the raw file with the same content: alternating, medians, CPU seconds and wall time.
  * usage: bench-scan [--threads=N] [--rounds=N] RAW [IMAGE]...
  *            JSON: for each image and the mapping, medians in seconds and the ratio to the mapping
+ *        bench-scan --mapping RAW
+ *            hashes the mapping once and prints nothing: for whoever measures the process
  *        bench-scan --read FILE.sig...
  *            reads signature files and tells seconds and peak memory */
 #include "../tests/disk/env_files.h"
@@ -200,12 +202,13 @@ int main(int argc, char **argv)
     static const struct option table[] = {
         {"threads", required_argument, NULL, 't'},
         {"rounds", required_argument, NULL, 'r'},
+        {"mapping", no_argument, NULL, 'm'},
         {"read", no_argument, NULL, 'R'},
         {},
     };
     size_t threads = 1, rounds = 7;
     struct error e = {};
-    bool read = false;
+    bool read = false, mapping = false;
     int c;
 
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
@@ -213,6 +216,8 @@ int main(int argc, char **argv)
             threads = strtoul(optarg, NULL, 10);
         else if (c == 'r')
             rounds = min_u64(strtoul(optarg, NULL, 10), ROUNDS_MAX);
+        else if (c == 'm')
+            mapping = true;
         else if (c == 'R')
             read = true;
         else
@@ -222,8 +227,9 @@ int main(int argc, char **argv)
         return 2;
     hash_init();
     if (reader_init(&e) != 0 || sig_init(&e) != 0 ||
-        (read ? bench_read(argc - optind, argv + optind, &e)
-              : bench_scan(threads, rounds, argc - optind, argv + optind, &e)) != 0) {
+        (mapping ? hash_mapping(argv[optind], &e)
+         : read  ? bench_read(argc - optind, argv + optind, &e)
+                 : bench_scan(threads, rounds, argc - optind, argv + optind, &e)) != 0) {
         fprintf(stderr, "bench-scan: %s\n", e.msg);
         return 3;
     }
