@@ -290,7 +290,7 @@ static int answer_open_source(struct front *f, struct cursor *c, struct reply *r
     }
     if (opener_open(f->o.opener, s->path, &opened, e) != 0)
         return -1;
-    rc = put_file(f, r, &opened, s->name, e);
+    rc = put_file(f, r, &opened, s->path, e); /* the file's own name, without a snapshot's */
     opened_release(&opened);
     return rc;
 }
