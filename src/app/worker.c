@@ -7,12 +7,18 @@
 #include "disk/nbd.h"
 #include "disk/reader.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Not in the headers of every system that we build on; the same on all architectures. */
+#define NR_CLOSE_RANGE 436
 
 struct worker {
     int socket;
@@ -289,6 +295,23 @@ int worker_output_commit(struct worker *w, uint32_t output, bool keep, struct er
     return ask_fd(w, MSG_OUTPUT_COMMIT, &request, NULL, e);
 }
 
+/* Whatever else the front was born with is not the worker's: neither the terminal nor a file that
+ * standard output goes to, nor what a careless parent left open. Standard error stays for those who
+ * debug. */
+static int close_others(struct error *e)
+{
+    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    bool speaks = SANITIZED || getenv("STEMMA_DEBUG") != NULL;
+
+    if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 || dup2(nothing, STDOUT_FILENO) < 0 ||
+        (!speaks && dup2(nothing, STDERR_FILENO) < 0))
+        return err_sys(e, "/dev/null");
+    close(nothing);
+    /* older C libraries have no name for it, kernels before 5.9 no such call */
+    (void)syscall(NR_CLOSE_RANGE, WORKER_PAGE + 1, ~0u, 0);
+    return 0;
+}
+
 /* The order matters: what needs files or threads first, then the walls, then the first foreign
  * byte. */
 static int start(struct worker *w, enum sandbox_mode mode, size_t threads, struct error *e)
@@ -297,6 +320,8 @@ static int start(struct worker *w, enum sandbox_mode mode, size_t threads, struc
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* the front decides */
     w->socket = WORKER_SOCKET;
+    if (close_others(e) != 0)
+        return -1;
     w->space = malloc(RECORD_MAX + 8);
     if (w->space == NULL)
         return err_memory(e, "messages");

@@ -3,11 +3,11 @@
 """Nothing in the sealed worker of any command can open, create, connect, execute, make threads or use
 io_uring (STEMMA_PROBE tries it from inside); without the sandbox the same probes work, so they do try.
 raw and qcow2 need no outside program: an empty PATH is enough."""
-import os
+import os, signal, socket, time
 from oracle import *
 
 COMMANDS = [["tree"], ["compare"], ["sign", "-o", "sigs/"], ["rebase"], ["rebase", "--output=out"]]
-REFUSED = {"open", "create", "uring", "thread"}  # told; the worker goes on
+REFUSED = {"open", "create", "uring", "thread", "signal", "owner"}  # told; the worker goes on
 DEADLY = {"socket", "exec"}                      # the worker dies
 PROBE_FILE = "/tmp/stemma-probe"
 
@@ -18,6 +18,28 @@ def probe(b, what, *args):
     b.run(*args, "--cache=none", "a.raw", "b.qcow2", status=None)
     del b.env["STEMMA_PROBE"]
     return b.stderr
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        return [int(c) for c in f.read().split()]
+
+
+def descriptors(b):
+    """What the worker holds while it waits for an NBD server that never says a word."""
+    with socket.socket(socket.AF_UNIX) as server, open("kept", "w+") as kept:
+        server.bind("nbd.sock")
+        server.listen(4)
+        p = subprocess.Popen([b.stemma, "tree", "--cache=none", "nbd+unix:///?socket=nbd.sock"], env=b.env,
+                             stdin=kept, stdout=kept, stderr=kept, pass_fds=[kept.fileno()])
+        connection, _ = server.accept()
+        time.sleep(0.3)
+        worker, = children(p.pid)
+        found = {int(n): os.readlink(f"/proc/{worker}/fd/{n}") for n in os.listdir(f"/proc/{worker}/fd")}
+        p.send_signal(signal.SIGINT)
+        equal(p.wait(10), 130, "interrupted")
+        connection.close()
+    return found
 
 
 def main():
@@ -40,11 +62,16 @@ def main():
             check("no probe is called no-such" in err, f"{command} does try: {err}")
         check(not os.path.exists(PROBE_FILE), "nothing was created")
 
+        found = descriptors(b)
+        equal({found[n] for n in range(3)}, {"/dev/null"}, "standard descriptors of the worker")
+        check(not any("kept" in path for path in found.values()), f"nothing is inherited: {found}")
+        equal(len(found), 5, f"a socket, and that of the server: {found}")
+
         # the probes do what they say
         for what in sorted(REFUSED | {"socket"}):
             err = probe(b, what, "tree", "--sandbox=off")
-            if what == "uring" and "refused" in err:
-                continue  # the kernel itself has none
+            if what in ("uring", "signal") and "refused" in err:
+                continue  # the kernel itself has none, or we are not root
             check(f"sandbox: {what} worked in the sealed worker" in err, f"{what} without a sandbox: {err}")
             equal(b.status, 3, what)
         check(os.path.exists(PROBE_FILE), "the probe created a file")
