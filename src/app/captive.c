@@ -4,6 +4,7 @@
 #include "app/landlock.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "disk/foreign.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,12 +18,16 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define START_TIMEOUT_MS 30000
-#define LISTEN_FD 3 /* systemd's socket activation starts here */
+#define TICK_MS 100
+#define NR_CLOSE_RANGE 436 /* on all architectures; not in all headers */
+#define LISTEN_FD 3        /* systemd's socket activation starts here */
 
 struct captive {
     pid_t pid;
@@ -42,19 +47,58 @@ static int listen_somewhere(struct sockaddr_un *address, socklen_t *length, stru
     return take_fd(&fd);
 }
 
+/* The format comes from the worker: it is only looked up. NULL: there is none. */
+static const char *known_format(const char *format)
+{
+    for (size_t i = 0; foreign_formats[i] != NULL; i++) {
+        if (strcmp(foreign_formats[i], format) == 0)
+            return foreign_formats[i];
+    }
+    return NULL;
+}
+
+/* An O_PATH descriptor of the file; ERR_CHANGED when the name is another's now. */
+static int hold(const struct captive_file *file, struct error *e)
+{
+    AUTO_FD int fd = open(file->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct file_identity now = {};
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) != 0)
+        return err_sys(e, "%s", file->path);
+    now.device = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
+    now.inode = S_ISBLK(st.st_mode) ? 0 : st.st_ino;
+    if (!file_identity_same(&now, &file->identity))
+        return err_set(e, ERR_CHANGED, "%s: another file has taken its name", file->path);
+    return take_fd(&fd);
+}
+
+static bool reads_direct(int held)
+{
+    char link[32];
+    AUTO_FD int fd = -1;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", held);
+    fd = open(link, O_RDONLY | O_DIRECT | O_CLOEXEC);
+    return fd >= 0;
+}
+
 /* driver=F,...,file.filename=PATH with the commas of the path doubled. No lock is taken or asked
  * for. */
-static char *image_options(const char *path, const char *format, struct error *e)
+static char *image_options(const struct captive_file *file, const char *format, struct error *e)
 {
-    int direct = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+    AUTO_FD int held = hold(file, e);
+    const char *path = file->path;
+    const char *direct;
     struct buf b = {};
 
-    if (direct >= 0)
-        close(direct);
+    if (held < 0)
+        return NULL;
+    direct = reads_direct(held) ? "on" : "off";
     buf_printf(&b,
                "driver=%s,force-share=on,read-only=on,cache.direct=%s,file.driver=file,"
                "file.locking=off,file.cache.direct=%s,file.filename=",
-               format, direct >= 0 ? "on" : "off", direct >= 0 ? "on" : "off");
+               format, direct, direct);
     for (; *path != 0; path++) {
         if (*path == ',')
             buf_put_u8(&b, ',');
@@ -69,7 +113,7 @@ static char *image_options(const char *path, const char *format, struct error *e
 }
 
 /* What qemu-nbd may see: the system's programs and libraries, and the image's own files. */
-static int wall_in(const char *path, const char *const *parts, size_t n, struct error *e)
+static int wall_in(const struct captive_file *files, size_t n, struct error *e)
 {
     static const char *const system_folders[] = {"/usr",
                                                  "/lib",
@@ -88,18 +132,18 @@ static int wall_in(const char *path, const char *const *parts, size_t n, struct 
         return landlock_abi() == 0 ? 0 : -1;
     for (size_t i = 0; system_folders[i] != NULL; i++)
         landlock_allow_system(rules, system_folders[i]);
-    if (landlock_allow_read(rules, path, e) != 0)
-        return -1;
     for (size_t i = 0; i < n; i++) {
-        if (landlock_allow_read(rules, parts[i], e) != 0)
+        AUTO_FD int held = hold(&files[i], e);
+
+        if (held < 0 || landlock_allow_read(rules, held, e) != 0)
             return -1;
     }
     return landlock_enforce(rules, e);
 }
 
 /* In the child: never returns. */
-static void become_qemu_nbd(int listening, int errors, char *options, const char *path,
-                            const char *const *parts, size_t n)
+static void become_qemu_nbd(int listening, int errors, pid_t parent, char *options,
+                            const struct captive_file *files, size_t n)
 {
     char pid[24];
     char *argv[] = {(char *)"qemu-nbd",
@@ -113,6 +157,8 @@ static void become_qemu_nbd(int listening, int errors, char *options, const char
     int nothing = open("/dev/null", O_RDWR);
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) /* it ended before that */
+        _exit(126);
     setrlimit(RLIMIT_CORE, &none);
     dup2(nothing, STDIN_FILENO);
     dup2(nothing, STDOUT_FILENO);
@@ -121,11 +167,12 @@ static void become_qemu_nbd(int listening, int errors, char *options, const char
         fcntl(listening, F_SETFD, 0);
     else
         dup2(listening, LISTEN_FD);
+    (void)syscall(NR_CLOSE_RANGE, LISTEN_FD + 1, ~0u, 0); /* what is not ours may be open */
     snprintf(pid, sizeof pid, "%d", (int)getpid());
     setenv("LISTEN_PID", pid, 1);
     setenv("LISTEN_FDS", "1", 1);
     setenv("LC_ALL", "C", 1);
-    if (wall_in(path, parts, n, &e) != 0) {
+    if (wall_in(files, n, &e) != 0) {
         dprintf(STDERR_FILENO, "%s\n", e.msg);
         _exit(126);
     }
@@ -148,17 +195,31 @@ static void last_words(struct captive *c, char *out, size_t size)
     }
 }
 
-/* Waits until it greets, or ends. */
-static int wait_greeting(struct captive *c, int socket, struct error *e)
+/* Until it speaks or ends. */
+static int wait_word(struct captive *c, int socket, const struct cancel *cancel, struct error *e)
 {
     struct pollfd p[2] = {{.fd = socket, .events = POLLIN}, {.fd = c->errors}};
+
+    for (int waited = 0; waited < START_TIMEOUT_MS; waited += TICK_MS) {
+        if (cancel_requested(cancel))
+            return err_set(e, ERR_CANCELLED, "interrupted");
+        if (poll(p, 2, TICK_MS) > 0)
+            return 0;
+    }
+    return err_set(e, ERR_PEER, "qemu-nbd does not answer");
+}
+
+/* Waits until it greets, or ends. */
+static int wait_greeting(struct captive *c, int socket, const struct cancel *cancel,
+                         struct error *e)
+{
     char words[300];
     char byte;
     int status = 0;
 
-    if (poll(p, 2, START_TIMEOUT_MS) == 0)
-        return err_set(e, ERR_PEER, "qemu-nbd does not answer");
-    if (recv(socket, &byte, 1, MSG_PEEK) == 1)
+    if (wait_word(c, socket, cancel, e) != 0)
+        return -1;
+    if (recv(socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1)
         return 0;
     kill(c->pid, SIGKILL);
     last_words(c, words, sizeof words);
@@ -171,13 +232,14 @@ static int wait_greeting(struct captive *c, int socket, struct error *e)
                    words[0] != 0 ? words : "it ended without a word");
 }
 
-static int start(struct captive *c, const char *path, const char *format, const char *const *parts,
-                 size_t n, int *socket_out, struct error *e)
+static int start(struct captive *c, const struct captive_file *files, size_t n, const char *format,
+                 const struct cancel *cancel, int *socket_out, struct error *e)
 {
     struct sockaddr_un address;
     socklen_t length;
     int errors[2] = {-1, -1};
-    AUTO_FREE char *options = image_options(path, format, e);
+    pid_t parent = getpid();
+    AUTO_FREE char *options = image_options(&files[0], format, e);
     AUTO_FD int listening = -1;
     AUTO_FD int connected = -1;
 
@@ -188,37 +250,49 @@ static int start(struct captive *c, const char *path, const char *format, const 
         return -1;
     connected = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (connected < 0 || connect(connected, (struct sockaddr *)&address, length) != 0 ||
-        pipe2(errors, O_CLOEXEC) != 0)
+        pipe2(errors, O_CLOEXEC | O_NONBLOCK) != 0)
         return err_sys(e, "qemu-nbd: socket");
     c->errors = errors[0];
     c->pid = fork(); /* the front has one thread */
     if (c->pid == 0)
-        become_qemu_nbd(listening, errors[1], options, path, parts, n);
+        become_qemu_nbd(listening, errors[1], parent, options, files, n);
     close(errors[1]);
     if (c->pid < 0) {
         c->pid = 0;
         return err_sys(e, "qemu-nbd: fork");
     }
     close(take_fd(&listening)); /* when it dies, the connection ends */
-    if (wait_greeting(c, connected, e) != 0)
+    if (wait_greeting(c, connected, cancel, e) != 0)
         return -1;
     *socket_out = take_fd(&connected);
     return 0;
 }
 
-struct captive *captive_start(const char *path, const char *format, const char *const *parts,
-                              size_t n, int *socket, struct error *e)
+struct captive *captive_start(const struct captive_file *files, size_t n, const char *format,
+                              const struct cancel *cancel, int *socket, struct error *e)
 {
-    struct captive *c = mem_array(1, sizeof *c, "qemu-nbd", e);
+    const char *known = known_format(format);
+    struct captive *c = NULL;
 
+    if (known == NULL || n == 0)
+        err_set(e, ERR_PEER, "the worker asks for a format that qemu-nbd is not wanted for");
+    else
+        c = mem_array(1, sizeof *c, "qemu-nbd", e);
     if (c == NULL)
         return NULL;
     c->errors = -1;
-    if (start(c, path, format, parts, n, socket, e) != 0) {
+    if (start(c, files, n, known, cancel, socket, e) != 0) {
         captive_stop(c);
         return NULL;
     }
     return c;
+}
+
+bool captive_ended(struct captive *c)
+{
+    if (c->pid > 0 && waitpid(c->pid, NULL, WNOHANG) == c->pid)
+        c->pid = 0;
+    return c->pid == 0;
 }
 
 void captive_stop(struct captive *c)

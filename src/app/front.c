@@ -25,6 +25,12 @@
 
 extern char **environ;
 
+/* A file that the worker was given: where it really lies, and which it is. */
+struct token {
+    char *path;
+    struct file_identity identity;
+};
+
 struct front {
     struct front_options o;
     pid_t worker;  /* 0: none */
@@ -33,7 +39,7 @@ struct front {
     struct shared_page *page;
     uint8_t *space;
 
-    char **tokens; /* resolved paths of what this worker was given, by token */
+    struct token *tokens; /* what this worker was given */
     size_t n_tokens, tokens_capacity;
     struct captive **captives;
     size_t n_captives, captives_capacity;
@@ -85,7 +91,7 @@ static int end_worker(struct front *f, bool force)
         captive_stop(f->captives[i]);
     f->n_captives = 0;
     for (size_t i = 0; i < f->n_tokens; i++)
-        free(f->tokens[i]);
+        free(f->tokens[i].path);
     f->n_tokens = 0;
     return status;
 }
@@ -218,8 +224,9 @@ static int start_worker(struct front *f, struct error *e)
 
 /* ---- what the worker may ask for ---- */
 
-/* Remembers the path behind a token; takes it. */
-static int new_token(struct front *f, char *resolved, uint32_t *token, struct error *e)
+/* Remembers the file behind a token; takes the path. */
+static int new_token(struct front *f, char *resolved, const struct file_identity *identity,
+                     uint32_t *token, struct error *e)
 {
     if (f->n_tokens >= TOKENS_MAX) {
         free(resolved);
@@ -231,17 +238,17 @@ static int new_token(struct front *f, char *resolved, uint32_t *token, struct er
         return -1;
     }
     *token = (uint32_t)f->n_tokens;
-    f->tokens[f->n_tokens++] = resolved;
+    f->tokens[f->n_tokens++] = (struct token){resolved, *identity};
     return 0;
 }
 
-static const char *path_of_token(const struct front *f, uint32_t token, struct error *e)
+static const struct token *find_token(const struct front *f, uint32_t token, struct error *e)
 {
     if (token >= f->n_tokens) {
         err_set(e, ERR_PEER, "the worker names a file it was never given");
         return NULL;
     }
-    return f->tokens[token];
+    return &f->tokens[token];
 }
 
 /* An answer: data and descriptors, which are closed once sent. */
@@ -257,7 +264,7 @@ static int put_file(struct front *f, struct reply *r, struct opened *opened, con
 {
     uint32_t token = 0;
 
-    if (new_token(f, take(opened->resolved), &token, e) != 0)
+    if (new_token(f, take(opened->resolved), &opened->identity, &token, e) != 0)
         return -1;
     buf_put_u32(&r->data, token);
     buf_put_string(&r->data, name);
@@ -300,18 +307,32 @@ static int answer_open_named(struct front *f, struct cursor *c, struct reply *r,
     uint32_t token = cursor_le32(c);
     uint8_t reason = cursor_u8(c);
     AUTO_FREE char *name = cursor_string(c, STRING_MAX);
-    const char *from;
+    const struct token *from;
     struct opened opened;
     int rc;
 
     if (name == NULL || reason < FILE_BACKING || reason > FILE_PART)
         return err_set(e, ERR_PEER, "the worker asks for a file without a name");
-    from = path_of_token(f, token, e);
-    if (from == NULL || opener_open_named(f->o.opener, from, name, &opened, e) != 0)
+    from = find_token(f, token, e);
+    if (from == NULL || opener_open_named(f->o.opener, from->path, name, &opened, e) != 0)
         return -1;
     rc = put_file(f, r, &opened, opened.path, e);
     opened_release(&opened);
     return rc;
+}
+
+/* Those whose image the worker has closed. */
+static void reap_captives(struct front *f)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < f->n_captives; i++) {
+        if (captive_ended(f->captives[i]))
+            captive_stop(f->captives[i]);
+        else
+            f->captives[left++] = f->captives[i];
+    }
+    f->n_captives = left;
 }
 
 static int answer_serve(struct front *f, struct cursor *c, struct reply *r, struct error *e)
@@ -319,22 +340,24 @@ static int answer_serve(struct front *f, struct cursor *c, struct reply *r, stru
     uint32_t token = cursor_le32(c);
     AUTO_FREE char *format = cursor_string(c, 64);
     uint32_t n = cursor_le32(c);
-    const char *path = path_of_token(f, token, e);
-    AUTO_FREE const char **parts = NULL;
+    AUTO_FREE struct captive_file *files = NULL;
     struct captive *captive;
 
-    if (path == NULL || format == NULL || n > PARTS_MAX || f->n_captives >= CAPTIVES_MAX)
+    reap_captives(f);
+    if (format == NULL || c->bad || n > PARTS_MAX || f->n_captives >= CAPTIVES_MAX)
         return err_set(e, ERR_PEER, "the worker asks for too much to be served");
-    parts = mem_array(n, sizeof *parts, "parts of an image", e);
-    if (parts == NULL || mem_grow(&f->captives, &f->captives_capacity, f->n_captives + 1,
+    files = mem_array(n + 1, sizeof *files, "parts of an image", e);
+    if (files == NULL || mem_grow(&f->captives, &f->captives_capacity, f->n_captives + 1,
                                   sizeof(struct captive *), "qemu-nbd", e) != 0)
         return -1;
-    for (uint32_t i = 0; i < n; i++) {
-        parts[i] = path_of_token(f, cursor_le32(c), e);
-        if (parts[i] == NULL)
+    for (uint32_t i = 0; i <= n; i++) {
+        const struct token *t = find_token(f, i == 0 ? token : cursor_le32(c), e);
+
+        if (t == NULL)
             return -1;
+        files[i] = (struct captive_file){t->path, t->identity};
     }
-    captive = captive_start(path, format, parts, n, &r->fds[0], e);
+    captive = captive_start(files, n + 1, format, f->o.cancel, &r->fds[0], e);
     if (captive == NULL)
         return -1;
     r->n_fds = 1;

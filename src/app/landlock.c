@@ -60,33 +60,32 @@ int landlock_rules(struct error *e)
     return fd < 0 ? err_sys(e, "Landlock") : fd;
 }
 
-static int allow(int rules, const char *path, uint64_t rights, struct error *e)
+static int allow(int rules, int fd, uint64_t rights, struct error *e)
 {
-    struct path_beneath rule = {.allowed = rights};
-    AUTO_FD int fd = open(path, O_PATH | O_CLOEXEC);
-    struct stat st;
+    struct path_beneath rule = {.allowed = rights, .parent = fd};
 
-    if (fd < 0 || fstat(fd, &st) != 0)
-        return err_sys(e, "Landlock: %s", path);
-    if (!S_ISDIR(st.st_mode))
-        rule.allowed &= ~RIGHT_READ_DIR;
-    rule.parent = fd;
-    if (syscall(NR_ADD_RULE, rules, RULE_PATH_BENEATH, &rule, 0) != 0)
-        return err_sys(e, "Landlock: %s", path);
-    return 0;
+    return syscall(NR_ADD_RULE, rules, RULE_PATH_BENEATH, &rule, 0) != 0 ? err_sys(e, "Landlock")
+                                                                         : 0;
 }
 
-int landlock_allow_read(int rules, const char *file, struct error *e)
+int landlock_allow_read(int rules, int fd, struct error *e)
 {
-    return allow(rules, file, RIGHT_READ_FILE, e);
+    return allow(rules, fd, RIGHT_READ_FILE, e);
 }
 
 void landlock_allow_system(int rules, const char *path)
 {
+    AUTO_FD int fd = open(path, O_PATH | O_CLOEXEC);
+    uint64_t rights = RIGHT_EXECUTE | RIGHT_READ_FILE;
     struct error ignored;
+    struct stat st;
 
-    if (allow(rules, path, RIGHT_EXECUTE | RIGHT_READ_FILE | RIGHT_READ_DIR, &ignored) != 0)
+    if (fd < 0 || fstat(fd, &st) != 0)
         return; /* not there: nothing to grant */
+    if (S_ISDIR(st.st_mode))
+        rights |= RIGHT_READ_DIR;
+    if (allow(rules, fd, rights, &ignored) != 0)
+        return; /* whoever needs it will say so */
 }
 
 int landlock_enforce(int rules, struct error *e)

@@ -11,8 +11,8 @@ int landlock_abi(void);
 
 /* A rule set that handles every right this kernel knows and grants none; a descriptor, or -1. */
 [[nodiscard]] int landlock_rules(struct error *e);
-/* Grants reading one file. */
-[[nodiscard]] int landlock_allow_read(int rules, const char *file, struct error *e);
+/* Grants reading the one file that `fd` (O_PATH) stands for, whatever its name. */
+[[nodiscard]] int landlock_allow_read(int rules, int fd, struct error *e);
 /* Grants reading and executing a file, or everything below a folder; what does not exist is left
  * out. */
 void landlock_allow_system(int rules, const char *path);
