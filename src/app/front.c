@@ -17,9 +17,13 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define TICK_MS 100
-#define TOKENS_MAX 1000000u /* files one worker may have asked for */
+#define SILENCE_MS 60000     /* a worker that takes no answer for so long is ended */
+#define FAREWELL_MS 5000     /* from its last word to its end */
+#define TOLD_MAX (64u << 20) /* bytes of problems that one worker may tell */
+#define TOKENS_MAX 1000000u  /* files one worker may have asked for */
 #define CAPTIVES_MAX 4096u
 #define PARTS_MAX 4096u
 
@@ -43,6 +47,8 @@ struct front {
     size_t n_tokens, tokens_capacity;
     struct captive **captives;
     size_t n_captives, captives_capacity;
+    size_t n_cached; /* entries that this worker made */
+    size_t told;     /* bytes of its problems */
 
     /* of the job that runs */
     struct job *job;
@@ -69,6 +75,23 @@ struct front *front_new(const struct front_options *o, struct error *e)
     return f;
 }
 
+/* Waits for the worker's end, but not for ever: it may have closed its socket and stayed. */
+static int wait_worker(pid_t worker)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    int status = 0;
+
+    for (int waited = 0; waited < FAREWELL_MS; waited++) {
+        if (waitpid(worker, &status, WNOHANG) == worker)
+            return status;
+        nanosleep(&pause, NULL);
+    }
+    kill(worker, SIGKILL);
+    while (waitpid(worker, &status, 0) < 0 && errno == EINTR)
+        ;
+    return status;
+}
+
 /* Ends the worker and all that belongs to it. Returns its wait status, 0 when there was none. */
 static int end_worker(struct front *f, bool force)
 {
@@ -80,8 +103,7 @@ static int end_worker(struct front *f, bool force)
     if (f->worker > 0) {
         if (force)
             kill(f->worker, SIGKILL);
-        while (waitpid(f->worker, &status, 0) < 0 && errno == EINTR)
-            ;
+        status = wait_worker(f->worker);
         f->worker = 0;
     }
     if (f->page != MAP_FAILED)
@@ -92,7 +114,7 @@ static int end_worker(struct front *f, bool force)
     f->n_captives = 0;
     for (size_t i = 0; i < f->n_tokens; i++)
         free(f->tokens[i].path);
-    f->n_tokens = 0;
+    f->n_tokens = f->n_cached = f->told = 0;
     return status;
 }
 
@@ -189,15 +211,33 @@ static int wait_ready(struct front *f, struct error *e)
     return 0;
 }
 
+/* Sends as record_send() does, to a worker that may not care to read: until it does, the user may
+ * interrupt. */
+static int send_record(struct front *f, uint16_t type, uint32_t sequence, const void *payload,
+                       size_t length, const int *fds, size_t n_fds, struct error *e)
+{
+    for (int waited = 0; waited < SILENCE_MS; waited += TICK_MS) {
+        if (record_send(f->socket, type, sequence, payload, length, fds, n_fds, e) == 0)
+            return 0;
+        if (e->sys != EAGAIN)
+            return -1;
+        if (cancel_requested(f->o.cancel))
+            return err_set(e, ERR_CANCELLED, "interrupted");
+    }
+    return err_set(e, ERR_PEER, "the worker takes no answers");
+}
+
 static int start_worker(struct front *f, struct error *e)
 {
+    const struct timeval patience = {.tv_usec = TICK_MS * 1000};
     int pair[2] = {-1, -1};
     int page = memfd_create("stemma-page", MFD_CLOEXEC);
     int rc = -1;
 
     if (page < 0 || ftruncate(page, sizeof *f->page) != 0 || move_high(&page) < 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0 ||
-        move_high(&pair[0]) < 0 || move_high(&pair[1]) < 0) {
+        move_high(&pair[0]) < 0 || move_high(&pair[1]) < 0 ||
+        setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0) {
         err_sys(e, "cannot start the worker");
     } else {
         f->page = mmap(NULL, sizeof *f->page, PROT_READ | PROT_WRITE, MAP_SHARED, page, 0);
@@ -378,9 +418,13 @@ static int answer_cache(struct front *f, uint16_t type, struct cursor *c, struct
         return err_set(e, ERR_NOT_FOUND, "there is no cache");
     if (type == MSG_CACHE_COMMIT)
         return cache_folder_commit(f->o.cache, key, keep, e);
+    /* one entry a layer at most, and each layer lies in a file */
+    if (type == MSG_CACHE_CREATE && f->n_cached >= f->n_tokens)
+        return err_set(e, ERR_PEER, "the worker makes more cache entries than it has files");
     if ((type == MSG_CACHE_OPEN ? cache_folder_open : cache_folder_create)(f->o.cache, key, &fd,
                                                                            e) != 0)
         return -1;
+    f->n_cached += type == MSG_CACHE_CREATE;
     r->fds[r->n_fds++] = fd;
     return 0;
 }
@@ -437,8 +481,8 @@ static int serve_request(struct front *f, struct record *request, struct error *
         buf_put(&message, r.data.bytes, r.data.length);
     rc = buf_check(&message, "an answer", e);
     if (rc == 0)
-        rc = record_send(f->socket, MSG_REPLY, request->sequence, message.bytes, message.length,
-                         r.fds, r.n_fds, e);
+        rc = send_record(f, MSG_REPLY, request->sequence, message.bytes, message.length, r.fds,
+                         r.n_fds, e);
     for (size_t i = 0; i < RECORD_FDS; i++) {
         if (r.fds[i] >= 0)
             close(r.fds[i]);
@@ -460,6 +504,9 @@ static int take_problem(struct front *f, struct cursor *c, struct error *e)
 
     if (object == NULL || text == NULL || severity > SEVERITY_ERROR || code >= ERR_CODES)
         return err_set(e, ERR_PEER, "the worker told a problem that makes no sense");
+    f->told += strlen(object) + strlen(text) + 64;
+    if (f->told > TOLD_MAX)
+        return err_set(e, ERR_PEER, "the worker tells problems without end");
     problem_report(&f->o.problems, (enum severity)severity, (enum err_code)code, object, offset,
                    "%s", text);
     return 0;
@@ -527,7 +574,7 @@ static int send_job(struct front *f, struct error *e)
         return -1;
     do { /* one record shorter than RECORD_MAX ends it */
         length = request.length - sent < RECORD_MAX ? request.length - sent : RECORD_MAX;
-        if (record_send(f->socket, MSG_JOB, 0, request.bytes + sent, length, NULL, 0, e) != 0)
+        if (send_record(f, MSG_JOB, 0, request.bytes + sent, length, NULL, 0, e) != 0)
             return -1;
         sent += length;
     } while (length == RECORD_MAX);

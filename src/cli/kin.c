@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cli/kin.h"
 
+#include <string.h>
+
 struct kin {
     struct kinship_receiver *receiver;
 };
@@ -24,6 +26,24 @@ static void forget(void *arg)
     kin->receiver = kinship_receiver_new(&ignored);
 }
 
+/* The images are those that were asked for, in their order, less those that failed: rebase takes
+ * the names for files to replace, so the worker has no say in them. */
+static int check_names(const struct session *s, struct kinship *k, struct error *e)
+{
+    size_t source = 0;
+
+    for (size_t i = 0; i < k->n; i++, source++) {
+        while (source < s->sources.n &&
+               strcmp(s->sources.items[source].name, k->images[i].path) != 0)
+            source++;
+        if (source >= s->sources.n)
+            return err_set(e, ERR_PEER, "the worker tells of an image that nobody named");
+        if (s->in_use != NULL && s->in_use[source])
+            k->images[i].in_use = true;
+    }
+    return 0;
+}
+
 int kin_find(struct session *s, struct job *job, struct kinship *out, struct error *e)
 {
     struct kin kin = {.receiver = kinship_receiver_new(e)};
@@ -37,6 +57,10 @@ int kin_find(struct session *s, struct job *job, struct kinship *out, struct err
     job_release(job);
     if (rc == 0)
         rc = kinship_receiver_take(kin.receiver, out, e);
+    if (rc == 0 && check_names(s, out, e) != 0) {
+        kinship_release(out);
+        rc = -1;
+    }
     kinship_receiver_free(kin.receiver);
     return rc;
 }
