@@ -7,19 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Optional strings: u8 present, then the string. */
-static void put_optional(struct buf *b, const char *text)
-{
-    buf_put_u8(b, text != NULL);
-    if (text != NULL)
-        buf_put_string(b, text);
-}
-
-static char *get_optional(struct cursor *c)
-{
-    return cursor_u8(c) != 0 ? cursor_string(c, STRING_MAX) : NULL;
-}
-
 void job_release(struct job *job)
 {
     for (size_t i = 0; job->sources != NULL && i < job->n_sources; i++) {
@@ -41,11 +28,11 @@ void job_release(struct job *job)
 static void put_source(struct buf *b, const struct job_source *s)
 {
     buf_put_string(b, s->name);
-    put_optional(b, s->guest);
-    put_optional(b, s->fixed);
-    put_optional(b, s->format);
-    put_optional(b, s->snapshot);
-    put_optional(b, s->export_name);
+    buf_put_optional(b, s->guest);
+    buf_put_optional(b, s->fixed);
+    buf_put_optional(b, s->format);
+    buf_put_optional(b, s->snapshot);
+    buf_put_optional(b, s->export_name);
     buf_put_u8(b, (uint8_t)(s->in_use | s->skip << 1));
 }
 
@@ -54,11 +41,11 @@ static void get_source(struct cursor *c, struct job_source *s)
     uint8_t flags;
 
     s->name = cursor_string(c, STRING_MAX);
-    s->guest = get_optional(c);
-    s->fixed = get_optional(c);
-    s->format = get_optional(c);
-    s->snapshot = get_optional(c);
-    s->export_name = get_optional(c);
+    s->guest = cursor_optional(c, STRING_MAX);
+    s->fixed = cursor_optional(c, STRING_MAX);
+    s->format = cursor_optional(c, STRING_MAX);
+    s->snapshot = cursor_optional(c, STRING_MAX);
+    s->export_name = cursor_optional(c, STRING_MAX);
     flags = cursor_u8(c);
     s->in_use = flags & 1;
     s->skip = flags & 2;
@@ -75,8 +62,8 @@ void job_encode(struct buf *out, const struct job *job)
     buf_put_u16(out, (uint16_t)(job->plan | job->all << 1 | job->sketch << 2 | job->matrix << 3 |
                                 job->exact << 4 | job->empty << 5 | job->pve << 6 |
                                 job->storage_config << 7 | job->images_only << 8));
-    put_optional(out, job->backing_name);
-    put_optional(out, job->backing_format);
+    buf_put_optional(out, job->backing_name);
+    buf_put_optional(out, job->backing_format);
     buf_put_u32(out, (uint32_t)job->n_sources);
     for (size_t i = 0; i < job->n_sources; i++)
         put_source(out, &job->sources[i]);
@@ -102,8 +89,8 @@ int job_decode(struct cursor *c, struct job *out, struct error *e)
     job.pve = flags & 64;
     job.storage_config = flags & 128;
     job.images_only = flags & 256;
-    job.backing_name = get_optional(c);
-    job.backing_format = get_optional(c);
+    job.backing_name = cursor_optional(c, STRING_MAX);
+    job.backing_format = cursor_optional(c, STRING_MAX);
     n = cursor_le32(c);
     if (n > cursor_left(c)) { /* a source takes more than a byte */
         job_release(&job);

@@ -102,6 +102,12 @@ void buf_put_string(struct buf *b, const char *text)
     buf_put(b, text, length);
 }
 
+void buf_put_optional(struct buf *b, const char *text)
+{
+    buf_put_u8(b, text != NULL);
+    buf_put_string(b, text);
+}
+
 void buf_printf(struct buf *b, const char *format, ...)
 {
     va_list args;

@@ -37,6 +37,10 @@ void buf_put_be64(struct buf *b, uint64_t n);
 /* A u32 length and the bytes; NULL counts as empty. cursor_string() of base/record.h reads it. */
 void buf_put_string(struct buf *b, const char *text);
 
+/* The same where NULL and the empty string differ: a u8 that says which stands before it.
+ * cursor_optional() of base/record.h reads it. */
+void buf_put_optional(struct buf *b, const char *text);
+
 /* Text without its final NUL. */
 void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
 

@@ -165,3 +165,14 @@ char *cursor_string(struct cursor *c, size_t max)
     text[length] = 0;
     return text;
 }
+
+char *cursor_optional(struct cursor *c, size_t max)
+{
+    bool there = cursor_u8(c) != 0;
+    char *text = cursor_string(c, max);
+
+    if (there)
+        return text;
+    free(text);
+    return NULL;
+}

@@ -43,4 +43,7 @@ void record_close_fds(struct record *r);
  * cursor bad) when it is longer than `max`, holds a NUL, or memory is short. */
 [[nodiscard]] char *cursor_string(struct cursor *c, size_t max);
 
+/* The same as buf_put_optional() wrote it; NULL without the cursor being bad: there is none. */
+[[nodiscard]] char *cursor_optional(struct cursor *c, size_t max);
+
 #endif

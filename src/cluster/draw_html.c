@@ -26,15 +26,7 @@ static void put_image(struct json *j, const struct kinship *k, const struct draw
     json_string(j, "format", image->format);
     json_u64(j, "virtual_size", image->virtual_size);
     json_u64(j, "data_bytes", image->data_bytes);
-    json_u64(j, "allocated_bytes", image->allocated_bytes);
-    json_bool(j, "in_use", image->in_use);
-    json_string(j, "guest", image->guest);
-    if (image->backing < k->n)
-        json_u64(j, "backing", image->backing);
-    else
-        json_null(j, "backing");
-    json_string(j, "backing_path", image->backing_path);
-    json_string(j, "fixed", image->fixed);
+    draw_json_place(j, k, i);
     json_object_end(j);
 }
 
@@ -130,16 +122,8 @@ static int put_plan(struct json *j, const struct kinship *k, struct error *e)
         return 0;
     json_array(j, "plan");
     for (size_t i = 0; i < k->n; i++) {
-        const struct plan_step *step = &k->plan.steps[i];
-
         json_object(j, NULL);
-        json_string(j, "action", draw_action_name(step->action));
-        if (step->backing < k->n)
-            json_u64(j, "backing", step->backing);
-        else
-            json_null(j, "backing");
-        json_u64(j, "overlay_bytes", step->overlay_bytes);
-        json_u64(j, "saves_bytes", step->saves_bytes);
+        draw_json_step(j, k, i);
         json_object_end(j);
     }
     json_array_end(j);

@@ -4,15 +4,13 @@
 #include "cluster/draw.h"
 #include "cluster/draw_part.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static void put_id(struct json *j, const char *key, const struct id *id)
 {
-    char hex[2 * sizeof id->bytes + 1];
+    char hex[65];
 
-    for (size_t i = 0; i < sizeof id->bytes; i++)
-        snprintf(hex + 2 * i, 3, "%02x", id->bytes[i]);
+    id_to_hex(id, hex);
     json_string(j, key, hex);
 }
 
@@ -27,15 +25,7 @@ static void put_image(struct json *j, const struct kinship *k, size_t i)
     json_u64(j, "data_bytes", image->data_bytes);
     json_u64(j, "read_bytes", image->read_bytes);
     json_bool(j, "cached", image->cached);
-    json_u64(j, "allocated_bytes", image->allocated_bytes);
-    json_bool(j, "in_use", image->in_use);
-    json_string(j, "guest", image->guest);
-    if (image->backing < k->n)
-        json_u64(j, "backing", image->backing);
-    else
-        json_null(j, "backing");
-    json_string(j, "backing_path", image->backing_path);
-    json_string(j, "fixed", image->fixed);
+    draw_json_place(j, k, i);
     put_id(j, "disk_id", &image->disk_id);
     put_id(j, "content_id", &image->content_id);
     json_object_end(j);
@@ -203,17 +193,9 @@ static void put_plan(struct json *j, const struct kinship *k)
         return;
     json_array(j, "plan");
     for (size_t i = 0; i < k->n; i++) {
-        const struct plan_step *step = &k->plan.steps[i];
-
         json_object(j, NULL);
         json_u64(j, "image", i);
-        if (step->backing < k->n)
-            json_u64(j, "backing", step->backing);
-        else
-            json_null(j, "backing");
-        json_u64(j, "overlay_bytes", step->overlay_bytes);
-        json_u64(j, "saves_bytes", step->saves_bytes);
-        json_string(j, "action", draw_action_name(step->action));
+        draw_json_step(j, k, i);
         put_reason(j, k, i);
         json_object_end(j);
     }

@@ -191,3 +191,33 @@ const char *draw_linkage_name(enum linkage linkage)
 
     return names[linkage];
 }
+
+static void put_index(struct json *j, const char *key, uint32_t index, size_t n)
+{
+    if (index < n)
+        json_u64(j, key, index);
+    else
+        json_null(j, key);
+}
+
+void draw_json_place(struct json *j, const struct kinship *k, size_t i)
+{
+    const struct kinship_image *image = &k->images[i];
+
+    json_u64(j, "allocated_bytes", image->allocated_bytes);
+    json_bool(j, "in_use", image->in_use);
+    json_string(j, "guest", image->guest);
+    put_index(j, "backing", image->backing, k->n);
+    json_string(j, "backing_path", image->backing_path);
+    json_string(j, "fixed", image->fixed);
+}
+
+void draw_json_step(struct json *j, const struct kinship *k, size_t i)
+{
+    const struct plan_step *step = &k->plan.steps[i];
+
+    put_index(j, "backing", step->backing, k->n);
+    json_u64(j, "overlay_bytes", step->overlay_bytes);
+    json_u64(j, "saves_bytes", step->saves_bytes);
+    json_string(j, "action", draw_action_name(step->action));
+}

@@ -5,6 +5,7 @@
 
 #include "base/auto.h"
 #include "base/buf.h"
+#include "base/json.h"
 #include "cluster/kinship.h"
 
 /* Names that can be shown anywhere: escaped, also characters that turn or hide text. */
@@ -65,5 +66,11 @@ void draw_shell_word(struct buf *out, const char *word);
 /* "rebase", "root", "keep", "fixed" */
 const char *draw_action_name(enum plan_action action);
 const char *draw_linkage_name(enum linkage linkage);
+
+/* Members of image i that tell where it lies and what may happen to it, for JSON and the page. */
+void draw_json_place(struct json *j, const struct kinship *k, size_t i);
+
+/* Members of the plan's step for image i. */
+void draw_json_step(struct json *j, const struct kinship *k, size_t i);
 
 #endif

@@ -23,21 +23,15 @@ enum {
 
 /* ---- elements ---- */
 
-static void put_optional(struct buf *b, const char *text)
-{
-    buf_put_u8(b, text != NULL);
-    buf_put_string(b, text);
-}
-
 static void put_image(struct buf *b, const struct kinship *k, size_t i)
 {
     const struct kinship_image *x = k->images + i;
 
     buf_put_string(b, x->path);
     buf_put_string(b, x->format);
-    put_optional(b, x->guest);
-    put_optional(b, x->backing_path);
-    put_optional(b, x->fixed);
+    buf_put_optional(b, x->guest);
+    buf_put_optional(b, x->backing_path);
+    buf_put_optional(b, x->fixed);
     buf_put_u64(b, x->virtual_size);
     buf_put_u64(b, x->data_bytes);
     buf_put_u64(b, x->read_bytes);
@@ -47,17 +41,6 @@ static void put_image(struct buf *b, const struct kinship *k, size_t i)
     buf_put_u32(b, x->backing);
     buf_put_u8(b, x->cached);
     buf_put_u8(b, x->in_use);
-}
-
-static char *get_optional(struct cursor *c)
-{
-    bool there = cursor_u8(c) != 0;
-    char *text = cursor_string(c, STRING_MAX_BYTES);
-
-    if (there)
-        return text;
-    free(text);
-    return NULL;
 }
 
 static void get_id(struct cursor *c, struct id *out)
@@ -74,9 +57,9 @@ static void get_image(struct cursor *c, struct kinship *k, size_t i)
 
     x->path = cursor_string(c, STRING_MAX_BYTES);
     x->format = cursor_string(c, STRING_MAX_BYTES);
-    x->guest = get_optional(c);
-    x->backing_path = get_optional(c);
-    x->fixed = get_optional(c);
+    x->guest = cursor_optional(c, STRING_MAX_BYTES);
+    x->backing_path = cursor_optional(c, STRING_MAX_BYTES);
+    x->fixed = cursor_optional(c, STRING_MAX_BYTES);
     x->virtual_size = cursor_le64(c);
     x->data_bytes = cursor_le64(c);
     x->read_bytes = cursor_le64(c);

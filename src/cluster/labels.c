@@ -196,7 +196,7 @@ static struct sibling_cursor sibling_start(const struct labels *l, uint32_t disk
         return (struct sibling_cursor){0};
     return (struct sibling_cursor){
         .sig = l->sigs[disk],
-        .run = walk_find(l->sigs[disk], position),
+        .run = sig_find(l->sigs[disk], position),
         .cells = l->cells + l->before[disk] * l->stride,
     };
 }
@@ -251,7 +251,7 @@ static int label_disk(struct labels *l, uint32_t disk, const uint64_t *positions
     uint32_t data = 0;
     size_t column = 0;
 
-    for (size_t k = walk_find(sig, positions[0]); k < sig->n_runs && column < n; k++) {
+    for (size_t k = sig_find(sig, positions[0]); k < sig->n_runs && column < n; k++) {
         const struct sig_run *run = sig->runs + k;
 
         column = column_find(positions, n, column, run->first);

@@ -211,7 +211,7 @@ static int cut_tails(const struct sig *const *sigs, size_t n, uint64_t *differen
         if (sigs[k]->size % CLUSTER_SIZE == 0)
             continue;
         for (size_t j = 0; j < n && last != known; j++) {
-            size_t run = walk_find(sigs[j], last);
+            size_t run = sig_find(sigs[j], last);
 
             at[j] = walk_at(sigs[j], &run, last);
         }

@@ -6,23 +6,7 @@
 #include "base/ckd.h"
 #include "sig/sig.h"
 
-/* The first run that ends after `cluster`; n_runs when there is none. */
-static inline size_t walk_find(const struct sig *s, uint64_t cluster)
-{
-    size_t low = 0, high = s->n_runs;
-
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-
-        if (s->runs[middle].first + s->runs[middle].count <= cluster)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* The id of a cluster, NULL for zeros; `run` moves forward only (start it with walk_find). */
+/* The id of a cluster, NULL for zeros; `run` moves forward only (start it with sig_find). */
 static inline const struct id *walk_at(const struct sig *s, size_t *run, uint64_t cluster)
 {
     const struct sig_run *r;
