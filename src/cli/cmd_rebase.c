@@ -3,11 +3,12 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/common.h"
-#include "cli/guests.h"
 #include "cli/in_use.h"
 #include "cli/kin.h"
+#include "cli/rebase_guests.h"
 #include "cli/rebase_output.h"
 #include "cli/rebase_run.h"
+#include "cli/rebase_text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -41,12 +42,6 @@ static const struct option_row rows[] = {
     {},
 };
 
-/* A libvirt definition that says something else than what stands under the disk's name now. */
-struct domain_change {
-    char *domain, *file, *target, *path;
-    const char *format; /* that it must say */
-};
-
 struct rebase {
     struct session *session;
     const struct rebase_options *o;
@@ -58,8 +53,7 @@ struct rebase {
     size_t n_items;
     char **formats, **bases; /* base_format and stands_on of items; owned */
     struct replace *plan;
-    struct domain_change *changes;
-    size_t n_changes, changes_capacity;
+    struct definitions_list definitions;
     bool done;
 };
 
@@ -74,13 +68,7 @@ static void rebase_release(struct rebase *r)
         free(r->bases[i]);
     }
     free(r->bases);
-    for (size_t i = 0; i < r->n_changes; i++) {
-        free(r->changes[i].domain);
-        free(r->changes[i].file);
-        free(r->changes[i].target);
-        free(r->changes[i].path);
-    }
-    free(r->changes);
+    definitions_list_release(&r->definitions);
     free(r->formats);
     free(r->outputs);
     free(r->sizes);
@@ -92,6 +80,26 @@ static void rebase_release(struct rebase *r)
 
 /* ---- what is to be done ---- */
 
+/* The user said that it runs: it is a leaf in overlays that are written elsewhere, and is not
+ * replaced. */
+static bool left_out(const struct rebase *r, size_t image)
+{
+    const struct session *s = r->session;
+
+    if (r->o->output != NULL || s->in_use == NULL || !r->k.images[image].in_use)
+        return false;
+    for (size_t i = 0; i < s->sources.n; i++) {
+        if (s->in_use[i] && strcmp(s->sources.items[i].name, r->k.images[image].path) == 0)
+            return true;
+    }
+    return false;
+}
+
+static const char *why_left_alone(const struct rebase *r, size_t image)
+{
+    return left_out(r, image) ? "in use" : r->k.images[image].fixed;
+}
+
 static bool has_end(const char *text, const char *end)
 {
     size_t n = text == NULL ? 0 : strlen(text), m = strlen(end);
@@ -101,11 +109,15 @@ static bool has_end(const char *text, const char *end)
 
 /* An image takes part when it gets a backing file, becomes one, or was left half-way by an
  * interrupted run (its backing file is a frozen base). */
-static void mark_parts(const struct kinship *k, bool *part, bool *base)
+static void mark_parts(const struct rebase *r, bool *part, bool *base)
 {
+    const struct kinship *k = &r->k;
+
     for (size_t i = 0; i < k->n; i++) {
         const struct plan_step *s = &k->plan.steps[i];
 
+        if (left_out(r, i))
+            continue; /* a leaf: nothing stands on it */
         if (s->action == PLAN_REBASE) {
             part[i] = true;
             if (s->backing < k->n)
@@ -133,7 +145,7 @@ static int make_items(struct rebase *r, struct error *e)
     if (part == NULL || base == NULL || r->items == NULL || r->item_of == NULL ||
         r->formats == NULL || r->bases == NULL)
         return -1;
-    mark_parts(k, part, base);
+    mark_parts(r, part, base);
     for (size_t i = 0; i < k->n; i++) {
         if (!part[i]) {
             r->item_of[i] = REPLACE_NONE;
@@ -209,68 +221,7 @@ static int plan_output(struct rebase *r, struct error *e)
     return rebase_output_names(&r->k, r->o->output, r->outputs, e);
 }
 
-/* ---- libvirt ---- */
-
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-/* The image under this name gets, or got, an overlay in its place. */
-static bool is_swapped(const struct rebase *r, const char *path)
-{
-    size_t n;
-    const struct replace_step *steps = replace_steps(r->plan, &n);
-
-    for (size_t i = 0; i < n; i++) {
-        if (steps[i].kind == REPLACE_STEP_SWAP && same_file(steps[i].to, path))
-            return true;
-    }
-    return false;
-}
-
-static int look_at_domain(void *arg, const char *file, const struct guest *g, struct error *e)
-{
-    struct rebase *r = arg;
-
-    for (size_t i = 0; i < g->n_disks; i++) {
-        const struct guest_disk *d = &g->disks[i];
-        struct domain_change c = {.format = "qcow2"};
-
-        if (d->source == NULL || !is_swapped(r, d->source))
-            continue;
-        if (mem_grow(&r->changes, &r->changes_capacity, r->n_changes + 1, sizeof *r->changes,
-                     "domains", e) != 0)
-            return -1;
-        c.domain = mem_string(g->name, e);
-        c.file = mem_string(file, e);
-        c.target = mem_string(d->target, e);
-        c.path = mem_string(d->source, e);
-        r->changes[r->n_changes++] = c;
-        if (c.domain == NULL || c.file == NULL || c.target == NULL || c.path == NULL)
-            return -1;
-    }
-    return 0;
-}
-
 /* ---- output ---- */
-
-static void json_steps(const struct rebase *r, struct json *j)
-{
-    size_t n = 0;
-    const struct replace_step *steps = r->plan == NULL ? NULL : replace_steps(r->plan, &n);
-    struct error ignored;
-
-    json_array(j, "steps");
-    for (size_t i = 0; i < n; i++) {
-        AUTO_FREE char *text = replace_step_text(&steps[i], &ignored);
-
-        json_string(j, NULL, text);
-    }
-    json_array_end(j);
-}
 
 static void json_images(const struct rebase *r, struct json *j)
 {
@@ -283,7 +234,9 @@ static void json_images(const struct rebase *r, struct json *j)
         json_object(j, NULL);
         json_string(j, "path", k->images[i].path);
         json_string(j, "backing", s->backing < k->n ? k->images[s->backing].path : NULL);
-        json_bool(j, "rebased", s->action == PLAN_REBASE);
+        json_bool(j, "rebased", s->action == PLAN_REBASE && !left_out(r, i));
+        json_bool(j, "in_use", k->images[i].in_use);
+        json_string(j, "left_alone", why_left_alone(r, i));
         json_u64(j, "overlay_bytes", s->overlay_bytes);
         json_u64(j, "saves_bytes", s->saves_bytes);
         if (r->outputs != NULL && r->outputs[i] != NULL) {
@@ -298,42 +251,22 @@ static void json_images(const struct rebase *r, struct json *j)
 
 static void print_json(const struct rebase *r, struct buf *out)
 {
+    const struct replace_step *steps = NULL;
     struct json j;
+    size_t n = 0;
 
     json_init(&j, out);
     json_object(&j, NULL);
     json_bool(&j, "dry_run", !r->done);
     json_images(r, &j);
     json_u64(&j, "saves_bytes", r->k.plan.saves_bytes);
-    json_steps(r, &j);
-    json_array(&j, "domains");
-    for (size_t i = 0; i < r->n_changes; i++) {
-        json_object(&j, NULL);
-        json_string(&j, "domain", r->changes[i].domain);
-        json_string(&j, "definition", r->changes[i].file);
-        json_string(&j, "target", r->changes[i].target);
-        json_string(&j, "path", r->changes[i].path);
-        json_string(&j, "driver_type", r->changes[i].format);
-        json_object_end(&j);
-    }
-    json_array_end(&j);
+    if (r->plan != NULL)
+        steps = replace_steps(r->plan, &n);
+    rebase_json_steps(&j, steps, n);
+    rebase_guests_json(&j, &r->definitions);
     session_json(r->session, &j);
     json_object_end(&j);
     buf_put_u8(out, '\n');
-}
-
-static void print_steps(const struct rebase *r, struct buf *out)
-{
-    size_t n;
-    const struct replace_step *steps = replace_steps(r->plan, &n);
-    struct error ignored;
-
-    for (size_t i = 0; i < n; i++) {
-        AUTO_FREE char *text = replace_step_text(&steps[i], &ignored);
-        AUTO_FREE char *safe = text == NULL ? NULL : shown(text);
-
-        buf_printf(out, "  %s\n", safe == NULL ? "?" : safe);
-    }
 }
 
 static void print_outputs(const struct rebase *r, struct buf *out)
@@ -355,53 +288,97 @@ static void print_outputs(const struct rebase *r, struct buf *out)
     }
 }
 
-static void print_domains(const struct rebase *r, struct buf *out)
+/* What the plan would have taken, but for what stands here. */
+static void print_left_alone(const struct rebase *r, struct buf *out)
 {
-    if (r->n_changes > 0)
-        buf_printf(out,
-                   "\nThese libvirt definitions need the new backing chain (virsh edit; remove "
-                   "<backingStore> and let libvirt find it):\n");
-    for (size_t i = 0; i < r->n_changes; i++) {
-        AUTO_FREE char *domain = shown(r->changes[i].domain);
-        AUTO_FREE char *target = shown(r->changes[i].target);
-        AUTO_FREE char *path = shown(r->changes[i].path);
+    bool first = true;
 
-        buf_printf(out, "  %s, disk %s: <driver type='%s'/> for %s\n", domain, target,
-                   r->changes[i].format, path);
+    for (size_t i = 0; i < r->k.n; i++) {
+        const char *why = why_left_alone(r, i);
+        AUTO_FREE
+        char *name = why == NULL ? NULL : shown(r->k.images[i].path);
+
+        if (why == NULL)
+            continue;
+        if (first)
+            buf_printf(out, "Left alone:\n");
+        buf_printf(out, "  %s: %s\n", name, why);
+        first = false;
     }
 }
 
-static void print_text(const struct rebase *r, struct buf *out)
+/* Images that --replace would refuse now. */
+static void print_in_use(const struct rebase *r, struct buf *out)
 {
-    char saves[TEXT_SIZE_MAX], writes[TEXT_SIZE_MAX];
-    size_t n = 0, rebased = 0;
+    for (size_t i = 0; i < r->k.n; i++) {
+        AUTO_FREE
+        char *name = shown(r->k.images[i].path);
+
+        if (r->item_of[i] != REPLACE_NONE && r->k.images[i].in_use)
+            buf_printf(out, "In use now, so --replace would refuse: %s\n", name);
+    }
+}
+
+static size_t count_rebased(const struct rebase *r, uint64_t *saves)
+{
+    size_t rebased = 0;
+
+    *saves = 0;
+    for (size_t i = 0; i < r->k.n; i++) {
+        if (r->k.plan.steps[i].action == PLAN_REBASE && !left_out(r, i)) {
+            *saves += r->k.plan.steps[i].saves_bytes;
+            rebased++;
+        }
+    }
+    return rebased;
+}
+
+static int print_replacement(const struct rebase *r, struct buf *out, struct error *e)
+{
+    char bytes[TEXT_SIZE_MAX];
+    size_t n;
+    const struct replace_step *steps = replace_steps(r->plan, &n);
+
+    if (n == 0) {
+        buf_printf(out, "Nothing to do: no image would get smaller as an overlay of another.\n");
+        print_left_alone(r, out);
+        return 0;
+    }
+    if (rebase_text_steps(out, r->done ? "Done" : "Would do (dry run)", steps, n, r->items, r->done,
+                          e) != 0)
+        return -1;
+    print_left_alone(r, out);
+    if (!r->done) {
+        print_in_use(r, out);
+        buf_printf(out, "Needs %s meanwhile.\n", text_size(bytes, replace_bytes(r->plan)));
+    }
+    return 0;
+}
+
+static int print_text(const struct rebase *r, struct buf *out, struct error *e)
+{
+    char size[TEXT_SIZE_MAX];
+    uint64_t saves;
+    size_t n = 0, rebased = count_rebased(r, &saves);
 
     if (r->plan != NULL)
         (void)replace_steps(r->plan, &n);
-    for (size_t i = 0; i < r->k.n; i++)
-        rebased += r->k.plan.steps[i].action == PLAN_REBASE;
-    if (r->outputs != NULL) {
+    if (r->outputs != NULL)
         print_outputs(r, out);
-    } else if (n == 0) {
-        buf_printf(out, "Nothing to do: no image would get smaller as an overlay of another.\n");
-        return;
-    } else if (r->done) {
-        buf_printf(out, "Done:\n");
-        print_steps(r, out);
-    } else {
-        buf_printf(out, "Would do (dry run):\n");
-        print_steps(r, out);
-        buf_printf(out, "needs %s meanwhile\n", text_size(writes, replace_bytes(r->plan)));
-    }
+    else if (print_replacement(r, out, e) != 0)
+        return -1;
+    if (r->outputs == NULL && n == 0)
+        return 0;
     buf_printf(out, "%zu of %zu images as overlays: saves %s%s\n", rebased, r->k.n,
-               text_size(saves, r->k.plan.saves_bytes),
+               text_size(size, saves),
                r->outputs != NULL ? " once the originals are gone"
                : r->done          ? " after 'stemma rebase --commit'"
                                   : "");
     if (!r->done && r->outputs == NULL)
         buf_printf(
             out, "'--output=DIR' writes the overlays elsewhere, '--replace' puts them in place.\n");
-    print_domains(r, out);
+    rebase_guests_text(out, &r->definitions);
+    return 0;
 }
 
 /* ---- the ways to run ---- */
@@ -409,11 +386,14 @@ static void print_text(const struct rebase *r, struct buf *out)
 static int finish(struct rebase *r)
 {
     struct buf out = {};
+    struct error e;
 
-    if (r->o->common.json)
+    if (r->o->common.json) {
         print_json(r, &out);
-    else
-        print_text(r, &out);
+    } else if (print_text(r, &out, &e) != 0) {
+        buf_release(&out);
+        return session_fail(r->session, "", &e);
+    }
     return print_document(&out, session_status(r->session, 0));
 }
 
@@ -458,8 +438,9 @@ static int rebase(struct rebase *r)
         r->done = true;
         return finish(r);
     }
-    if (plan_replacement(r, &e) != 0 || guests_each(s, look_at_domain, r, &e) != 0)
+    if (plan_replacement(r, &e) != 0 || rebase_guests_find(s, r->plan, &r->definitions, &e) != 0)
         return session_fail(s, "", &e);
+    rebase_guests_warn(s, &r->definitions, r->plan, r->items);
     if (r->o->replace && (refuse_in_use(r, &e) != 0 || carry_out(r, &e) != 0))
         return session_fail(s, "", &e);
     return finish(r);
@@ -495,24 +476,24 @@ static int finish_undo_or_commit(struct rebase *r)
 {
     struct buf out = {};
     struct json j;
+    struct error e;
     size_t n;
+    const struct replace_step *steps = replace_steps(r->plan, &n);
 
-    (void)replace_steps(r->plan, &n);
     if (r->o->common.json) {
         json_init(&j, &out);
         json_object(&j, NULL);
-        json_steps(r, &j);
+        rebase_json_steps(&j, steps, n);
         session_json(r->session, &j);
         json_object_end(&j);
         buf_put_u8(&out, '\n');
     } else if (n == 0) {
         buf_printf(&out, "Nothing to do: no image here was replaced.\n");
-    } else {
-        print_steps(r, &out);
-        if (r->o->undo)
-            buf_printf(&out, "The originals are back.\n");
-        else
-            buf_printf(&out, "The originals that were kept are gone.\n");
+    } else if (rebase_text_steps(&out,
+                                 r->o->undo ? "Undone" : "The originals that were kept are gone",
+                                 steps, n, NULL, true, &e) != 0) {
+        buf_release(&out);
+        return session_fail(r->session, "", &e);
     }
     return print_document(&out, session_status(r->session, 0));
 }

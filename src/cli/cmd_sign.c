@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/common.h"
+#include "cli/file_names.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -88,19 +89,13 @@ static int name_in_folder(struct session *s, const char *folder, char **paths, s
         return -1;
     for (size_t i = 0; i < k.n; i++)
         k.images[i].path = s->sources.items[i].name;
-    rc = draw_names(&k, &names, e);
+    rc = file_names(&k, &names, e);
     for (size_t i = 0; rc == 0 && i < k.n; i++) {
-        for (char *c = names[i]; *c != 0; c++) {
-            if (*c == '/')
-                *c = '_';
-        }
         paths[i] = mem_printf(e, "%s%s%s.sig", folder, folder[strlen(folder) - 1] == '/' ? "" : "/",
                               names[i]);
         rc = paths[i] == NULL ? -1 : 0;
     }
-    for (size_t i = 0; names != NULL && i < k.n; i++)
-        free(names[i]);
-    free(names);
+    file_names_free(names, k.n);
     free(k.images);
     return rc;
 }

@@ -3,6 +3,7 @@
 
 #include "app/output.h"
 #include "base/mem.h"
+#include "cli/file_names.h"
 #include "cli/rebase_run.h"
 #include "cluster/replace.h"
 
@@ -27,14 +28,6 @@ static size_t stem_length(const char *name)
     return n;
 }
 
-static void flatten(char *name)
-{
-    for (; *name != 0; name++) {
-        if (*name == '/')
-            *name = '_';
-    }
-}
-
 static bool stem_is_unique(char *const *names, size_t n, size_t i)
 {
     size_t length = stem_length(names[i]);
@@ -50,10 +43,8 @@ int rebase_output_names(const struct kinship *k, const char *folder, char **path
 {
     AUTO_FREE char *whole = realpath(folder, NULL);
     char **names = NULL;
-    int rc = whole == NULL ? err_sys(e, "%s", folder) : draw_names(k, &names, e);
+    int rc = whole == NULL ? err_sys(e, "%s", folder) : file_names(k, &names, e);
 
-    for (size_t i = 0; rc == 0 && i < k->n; i++)
-        flatten(names[i]);
     for (size_t i = 0; rc == 0 && i < k->n; i++) {
         size_t length = strlen(names[i]);
 
@@ -64,9 +55,7 @@ int rebase_output_names(const struct kinship *k, const char *folder, char **path
         path[i] = mem_printf(e, "%s/%.*s.qcow2", whole, (int)length, names[i]);
         rc = path[i] == NULL ? -1 : 0;
     }
-    for (size_t i = 0; names != NULL && i < k->n; i++)
-        free(names[i]);
-    free(names);
+    file_names_free(names, k->n);
     return rc;
 }
 

@@ -12,7 +12,14 @@
 static_assert(GUEST_ENCODED_MAX < RECORD_MAX);
 
 enum { GUEST_UUID = 1, GUEST_RUNNING = 2 };
-enum { DISK_FORMAT = 1, DISK_WHY_NOT = 2, DISK_BACKING = 4, DISK_DEVICE = 8, DISK_READ_ONLY = 16 };
+enum {
+    DISK_FORMAT = 1,
+    DISK_WHY_NOT = 2,
+    DISK_BACKING = 4,
+    DISK_DEVICE = 8,
+    DISK_READ_ONLY = 16,
+    DISK_BACKING_STORE = 32
+};
 
 void guest_disk_release(struct guest_disk *d)
 {
@@ -145,7 +152,8 @@ static void put_disk(struct buf *out, const struct guest_disk *d)
     buf_put_string(out, d->source);
     buf_put_u8(out, (uint8_t)((d->format != NULL ? DISK_FORMAT : 0) |
                               (d->why_not != NULL ? DISK_WHY_NOT : 0) | (n > 0 ? DISK_BACKING : 0) |
-                              (d->device ? DISK_DEVICE : 0) | (d->read_only ? DISK_READ_ONLY : 0)));
+                              (d->device ? DISK_DEVICE : 0) | (d->read_only ? DISK_READ_ONLY : 0) |
+                              (d->backing_store ? DISK_BACKING_STORE : 0)));
     if (d->format != NULL)
         buf_put_string(out, d->format);
     if (d->why_not != NULL)
@@ -216,10 +224,11 @@ static int get_disk(struct cursor *c, struct guest_disk *d, struct error *e)
     if (d->source == NULL)
         return -1;
     flags = cursor_u8(c);
-    if (flags > 2 * DISK_READ_ONLY - 1)
+    if (flags > 2 * DISK_BACKING_STORE - 1)
         return err_set(e, ERR_PEER, "a guest's record with disk flags %#x", flags);
     d->device = flags & DISK_DEVICE;
     d->read_only = flags & DISK_READ_ONLY;
+    d->backing_store = flags & DISK_BACKING_STORE;
     if (flags & DISK_FORMAT && (d->format = get_string(c, e)) == NULL)
         return -1;
     if (flags & DISK_WHY_NOT && (d->why_not = get_string(c, e)) == NULL)

@@ -27,6 +27,8 @@ struct guest_disk {
                      * NULL-terminated, or NULL */
     bool device;    /* a block device */
     bool read_only;
+    bool backing_store; /* the definition has a <backingStore>, perhaps an empty one: libvirt then
+                         * believes it and not the image's header */
 };
 
 struct guest {
@@ -86,7 +88,8 @@ void guest_release(struct guest *g);
  *
  *     string name | u8 flags: 1 uuid, 2 running | [string uuid] | u16 disks, and for each:
  *     string target | string source | u8 flags: 1 format, 2 why_not, 4 backing, 8 device,
- *     16 read_only | [string format] | [string why_not] | [u16 n, not 0 | n strings]
+ *     16 read_only, 32 backing_store | [string format] | [string why_not] | [u16 n, not 0 | n
+ * strings]
  *
  * Decoding reads one guest from the cursor and leaves it behind; ERR_PEER, ERR_MEMORY. */
 [[nodiscard]] int guest_encode(struct buf *out, const struct guest *g);

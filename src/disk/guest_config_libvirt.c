@@ -261,6 +261,9 @@ static int begin_in_disk(struct parse *p, enum role role, const char **attribute
     case ROLE_READ_ONLY:
         disk_of(p)->read_only = true;
         return 0;
+    case ROLE_BACKING:
+        disk_of(p)->backing_store = true;
+        return 0;
     case ROLE_BACKING_SOURCE:
         return begin_backing_source(p, attributes);
     default:

@@ -111,10 +111,12 @@ static void a_running_guest_has_its_disks_and_chains(void **state)
     assert_null(g->disks[0].backing[2]);
     assert_false(g->disks[0].device);
     assert_false(g->disks[0].read_only);
+    assert_true(g->disks[0].backing_store);
     assert_disk(&g->disks[1], "sda", "/dev/sdb", "raw", NULL);
     assert_null(g->disks[1].backing);
     assert_true(g->disks[1].device);
     assert_true(g->disks[1].read_only);
+    assert_false(g->disks[1].backing_store);
 }
 
 static void what_cannot_be_opened_says_why(void **state)
@@ -541,6 +543,7 @@ static void assert_equal_guests(const struct guest *a, const struct guest *b)
         assert_same(x->why_not, y->why_not);
         assert_int_equal(x->device, y->device);
         assert_int_equal(x->read_only, y->read_only);
+        assert_int_equal(x->backing_store, y->backing_store);
         assert_int_equal(x->backing != NULL, y->backing != NULL);
         for (size_t k = 0; x->backing != NULL && (k == 0 || x->backing[k - 1] != NULL); k++)
             assert_same(x->backing[k], y->backing[k]);
@@ -581,7 +584,7 @@ static void a_record_that_lies_is_refused(void **state)
         RECORD("\1\0\0\0\0\0\0\0"), /* NUL in a string */
         RECORD("\xff\xff\xff\xff"
                "a"),                                     /* a huge string */
-        RECORD("\1\0\0\0a\0\1\0\0\0\0\0\0\0\0\0\40"),    /* unknown flag of a disk */
+        RECORD("\1\0\0\0a\0\1\0\0\0\0\0\0\0\0\0\100"),   /* unknown flag of a disk */
         RECORD("\1\0\0\0a\0\1\0\0\0\0\0\0\0\0\0\4\0\0"), /* a chain of nothing */
         RECORD("\1\0\0\0a\0\1\0\0\0\0\0\0\0\0\0\4\1\1"), /* one of 257 */
     };
