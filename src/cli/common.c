@@ -124,8 +124,12 @@ static void take_problem(void *arg, const struct problem *p)
 static void tick(void *arg, uint64_t done, uint64_t total, uint32_t source)
 {
     struct session *s = arg;
+    char which[48] = "";
 
-    bar_show(s->bar, done, total, source < s->sources.n ? s->sources.items[source].name : NULL);
+    if (source < s->sources.n && s->sources.n > 1)
+        snprintf(which, sizeof which, "%u/%zu ", source + 1, s->sources.n);
+    bar_show(s->bar, done, total, which,
+             source < s->sources.n ? s->sources.items[source].name : NULL);
 }
 
 static void note(void *arg, const char *text)

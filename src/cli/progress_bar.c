@@ -81,7 +81,8 @@ static void remaining(char out[32], double seconds)
         snprintf(out, 32, "%d:%02d", (int)seconds / 60, (int)seconds % 60);
 }
 
-static void draw(struct bar *b, uint64_t done, uint64_t total, double elapsed, const char *what)
+static void draw(struct bar *b, uint64_t done, uint64_t total, double elapsed, const char *which,
+                 const char *what)
 {
     struct winsize size = {};
     size_t columns = ioctl(b->fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
@@ -96,6 +97,7 @@ static void draw(struct bar *b, uint64_t done, uint64_t total, double elapsed, c
                       (unsigned)(100.0 * (double)done / (double)total), text_size(a, done),
                       text_size(t, total), text_size(r, (uint64_t)speed), eta);
     if (what != NULL && (size_t)length + 12 < columns) {
+        buf_printf(&safe, "%s", which);
         text_escape(&safe, what, strlen(what));
         buf_put_u8(&safe, 0);
         if (!safe.failed)
@@ -106,7 +108,7 @@ static void draw(struct bar *b, uint64_t done, uint64_t total, double elapsed, c
     b->visible = true;
 }
 
-void bar_show(struct bar *b, uint64_t done, uint64_t total, const char *what)
+void bar_show(struct bar *b, uint64_t done, uint64_t total, const char *which, const char *what)
 {
     int64_t now;
 
@@ -124,5 +126,5 @@ void bar_show(struct bar *b, uint64_t done, uint64_t total, const char *what)
     }
     if (now - b->start < SHOW_AFTER_NS)
         return;
-    draw(b, done, total, (double)(now - b->start) / 1e9, what);
+    draw(b, done, total, (double)(now - b->start) / 1e9, which, what);
 }

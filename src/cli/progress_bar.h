@@ -12,7 +12,9 @@ struct bar;
 /* mode: NULL or "auto", "never", or the number of a descriptor. */
 [[nodiscard]] struct bar *bar_new(const char *mode, struct error *e);
 void bar_free(struct bar *b); /* takes the bar off the screen */
-void bar_show(struct bar *b, uint64_t done, uint64_t total, const char *what);
+/* `which` ("3/40 ", or "") and `what` (a name, or NULL) say what is being worked on. What is to
+ * come is not in `total` yet, so the estimate is of what is known. */
+void bar_show(struct bar *b, uint64_t done, uint64_t total, const char *which, const char *what);
 /* Takes the bar off the screen, so that something else can be written. */
 void bar_hide(struct bar *b);
 
