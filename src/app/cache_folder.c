@@ -34,8 +34,7 @@ static char *default_path(struct error *e)
         return mem_printf(e, "%s/stemma", xdg);
     if (home != NULL && home[0] == '/')
         return mem_printf(e, "%s/.cache/stemma", home);
-    /* nowhere to keep anything: entries are neither found nor made, which is said once */
-    return mem_string("/nonexistent/stemma", e);
+    return mem_string("", e); /* nowhere to keep anything */
 }
 
 struct cache_folder *cache_folder_new(const char *path, struct error *e)
@@ -86,9 +85,20 @@ static int check_key(const char *key, struct error *e)
     return 0;
 }
 
+/* ERR_DENIED, which is said once, unlike ERR_NOT_FOUND. */
+static int check_place(const struct cache_folder *c, struct error *e)
+{
+    if (c->path[0] != 0)
+        return 0;
+    return err_set(
+        e, ERR_DENIED,
+        "neither XDG_CACHE_HOME nor HOME says where; --cache=DIR does, --cache=none does "
+        "without");
+}
+
 static char *entry_path(const struct cache_folder *c, const char *key, struct error *e)
 {
-    if (check_key(key, e) != 0)
+    if (check_key(key, e) != 0 || check_place(c, e) != 0)
         return NULL;
     return mem_printf(e, "%s/%s" END, c->version_path, key);
 }
@@ -129,16 +139,17 @@ static int make_folders(struct cache_folder *c, struct error *e)
 
 int cache_folder_create(struct cache_folder *c, const char *key, int *fd, struct error *e)
 {
-    if (check_key(key, e) != 0)
+    if (check_key(key, e) != 0 || check_place(c, e) != 0)
         return -1;
     if (c->temporary != NULL)
         return err_set(e, ERR_PEER, "two cache entries are written at once");
     c->temporary = mem_printf(e, "%s/%s.%d" TEMPORARY, c->version_path, key, (int)getpid());
     if (c->temporary == NULL)
         return -1;
-    *fd = open(c->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    (void)unlink(c->temporary); /* of a process that had our number */
+    *fd = open(c->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (*fd < 0 && errno == ENOENT && make_folders(c, e) == 0)
-        *fd = open(c->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        *fd = open(c->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (*fd < 0) {
         forget_temporary(c);
         return err_sys(e, "cache %s", c->path);
@@ -182,8 +193,12 @@ static bool is_entry(const char *name)
 
 static DIR *open_folder(struct cache_folder *c, bool *missing, struct error *e)
 {
-    DIR *d = opendir(c->version_path);
+    DIR *d;
 
+    *missing = false;
+    if (check_place(c, e) != 0)
+        return NULL;
+    d = opendir(c->version_path);
     *missing = d == NULL && errno == ENOENT;
     if (d == NULL && !*missing)
         err_sys(e, "cache %s", c->path);

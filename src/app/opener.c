@@ -177,13 +177,14 @@ static bool below(const char *path, const char *folder)
     return strncmp(path, folder, length) == 0 && path[length] == '/';
 }
 
-static bool allowed(const struct opener *o, const char *from, const char *resolved)
+static bool allowed(const struct opener *o, const char *from, const char *resolved, bool device)
 {
     const char *slash = strrchr(from, '/');
     const char *name = strrchr(resolved, '/');
 
-    /* the image's own folder, not those below it */
-    if (slash != NULL && name != NULL && slash - from == name - resolved &&
+    /* The image's own folder, not those below it. All devices stand in one folder, whoever they
+     * belong to: that says nothing. */
+    if (!device && slash != NULL && name != NULL && slash - from == name - resolved &&
         memcmp(from, resolved, (size_t)(slash - from)) == 0)
         return true;
     for (size_t i = 0; i < o->n_files; i++) {
@@ -207,13 +208,21 @@ static char *path_named(const char *from, const char *name, struct error *e)
 }
 
 static int check_allowed(const struct opener *o, const char *from, const struct opened *opened,
-                         struct error *e)
+                         int handle, struct error *e)
 {
     const char *slash = strrchr(opened->resolved, '/');
     int folder = slash == NULL ? 0 : (int)(slash - opened->resolved);
+    struct stat st;
 
-    if (allowed(o, from, opened->resolved))
+    if (fstat(handle, &st) != 0)
+        return err_sys(e, "fstat");
+    if (allowed(o, from, opened->resolved, S_ISBLK(st.st_mode)))
         return 0;
+    if (S_ISBLK(st.st_mode))
+        return err_set(e, ERR_DENIED,
+                       "%s is a block device; if the image is to be trusted with it, "
+                       "--allow-backing=%.*s allows it",
+                       opened->resolved, folder, opened->resolved);
     return err_set(e, ERR_DENIED,
                    "%s lies outside the image's folder; if the image is to be trusted with it, "
                    "--allow-backing=%.*s allows it",
@@ -237,7 +246,7 @@ int opener_open_named(struct opener *o, const char *from, const char *name, stru
     } else {
         opened.resolved = path_of_fd(handle, e);
         if (opened.resolved != NULL)
-            rc = check_allowed(o, from, &opened, e);
+            rc = check_allowed(o, from, &opened, handle, e);
         if (rc == 0 && open_handle(handle, &opened, e) != 0)
             rc = -1;
     }

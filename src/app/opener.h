@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The front opens files here, for itself and for the worker. Reading changes nothing: read-only,
  * O_NOATIME where the system allows it, no lock taken. An image is hostile and may name any file of
- * the host, so a file that an image names is opened only when it lies in that image's own folder,
- * was named by the user (an argument, a domain's XML), or lies below a folder the user gave or
- * allowed. */
+ * the host, so a file that an image names is opened only when it lies in that image's own folder
+ * (block devices do not: theirs is everybody's), was named by the user (an argument, a domain's
+ * XML), or lies below a folder the user gave or allowed. */
 #ifndef STEMMA_APP_OPENER_H
 #define STEMMA_APP_OPENER_H
 

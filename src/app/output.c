@@ -23,7 +23,9 @@ int output_create(struct output *o, const char *path, struct error *e)
         output_release(o);
         return -1;
     }
-    o->fd = open(o->temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    /* a file that is there belongs to a dead process, or was put there for us to write into */
+    (void)unlink(o->temporary);
+    o->fd = open(o->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (o->fd < 0) {
         err_sys(e, "cannot write %s", path);
         free(o->temporary);

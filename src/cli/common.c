@@ -215,10 +215,13 @@ static int open_parts(struct session *s, struct error *e)
 static void handle_signals(struct session *s)
 {
     struct sigaction action = {.sa_handler = interrupt};
+    struct sigaction hangup;
 
     interrupted_session = s;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* not under nohup */
+        sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
 

@@ -4,8 +4,23 @@
 #include "cli/command.h"
 #include "cli/help.h"
 
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+/* A file that is opened must not get the number of a standard stream that was closed: messages
+ * would be written into it. */
+static bool fill_standard_streams(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    return fd >= 0 && close(fd) == 0;
+}
 
 int main(int argc, char **argv)
 {
@@ -13,6 +28,8 @@ int main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "--worker") == 0)
         return worker_main(argc, argv);
+    if (!fill_standard_streams())
+        return 3;
     log_init();
     if (argc < 2) {
         help_overview();
