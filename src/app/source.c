@@ -57,6 +57,25 @@ static int add(struct source_set *s, struct source *source, struct error *e)
     return 0;
 }
 
+/* The frozen base that a rebase made of an image goes with the image: overlays in other folders
+ * stand on it. */
+static int allow_image(struct source_set *s, const char *path, struct error *e)
+{
+    AUTO_FREE
+    char *real = realpath(path, NULL);
+    AUTO_FREE
+    char *base = real == NULL ? NULL : mem_printf(e, "%s" REPLACE_BASE, real);
+    struct stat st;
+
+    if (real == NULL)
+        return err_sys(e, "%s", path);
+    if (base == NULL)
+        return -1;
+    if (lstat(base, &st) == 0 && S_ISREG(st.st_mode) && opener_allow_file(s->opener, base, e) != 0)
+        return -1;
+    return opener_allow_file(s->opener, path, e);
+}
+
 static int add_path(struct source_set *s, const char *name, const char *path, const char *snapshot,
                     const char *format, struct error *e)
 {
@@ -66,7 +85,7 @@ static int add_path(struct source_set *s, const char *name, const char *path, co
         format = "qcow2";
     if (copy(&source.name, name, e) != 0 || copy(&source.path, path, e) != 0 ||
         copy(&source.snapshot, snapshot, e) != 0 || copy(&source.format, format, e) != 0 ||
-        opener_allow_file(s->opener, path, e) != 0) {
+        allow_image(s, path, e) != 0) {
         source_release(&source);
         return -1;
     }
@@ -246,7 +265,7 @@ static int add_guest_disk(struct source_set *s, const struct guest *g, const str
             return -1;
         }
     }
-    if (opener_allow_file(s->opener, d->source, e) != 0) {
+    if (allow_image(s, d->source, e) != 0) {
         source_release(&source);
         return -1;
     }

@@ -285,8 +285,12 @@ static void pass_failed(void *arg, uint32_t source, const struct error *why)
 {
     struct run *r = arg;
 
-    if (!r->session->quiet)
+    if (!r->session->quiet) {
         session_tell(r->session, r->sources[source].name, why);
+        return;
+    }
+    r->session->untold = *why;
+    err_wrap(&r->session->untold, "%s", r->sources[source].name);
 }
 
 static void pass_again(void *arg)

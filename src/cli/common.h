@@ -43,8 +43,9 @@ struct session {
 
     struct told *told;
     size_t n_told, told_capacity;
-    bool failed; /* something did: exit 3 */
-    bool quiet;  /* sources that fail are not told: what is looked at is not what was asked for */
+    bool failed;         /* something did: exit 3 */
+    bool quiet;          /* sources that fail are not told, but kept in `untold` */
+    struct error untold; /* the last of them; ERR_NONE: none */
 
     struct bar *bar;
 };

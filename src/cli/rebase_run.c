@@ -92,7 +92,7 @@ static int run_two(struct session *s, struct job *job, const char *const paths[2
                    struct error *e)
 {
     struct source sources[2] = {};
-    size_t told = s->n_told;
+    bool quiet = s->quiet;
     int rc;
 
     for (size_t i = 0; i < n; i++) {
@@ -101,9 +101,14 @@ static int run_two(struct session *s, struct job *job, const char *const paths[2
         if (opener_allow_file(s->opener, paths[i], e) != 0)
             return -1;
     }
+    s->quiet = true; /* it is told once, with what it ends */
+    s->untold = (struct error){};
     rc = session_run(s, job, sources, NULL, n, outputs, NULL, NULL, NULL, e);
-    if (rc == 0 && s->n_told > told && s->failed)
-        rc = err_set(e, ERR_IO, "%s", s->told[s->n_told - 1].text);
+    s->quiet = quiet;
+    if (rc == 0 && s->untold.code != ERR_NONE) {
+        *e = s->untold;
+        rc = -1;
+    }
     return rc;
 }
 

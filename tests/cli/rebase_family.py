@@ -106,7 +106,7 @@ def image_format(image):
 def chain(image):
     """Absolute paths of the image and what it stands on."""
     out = json.loads(sh("qemu-img", "info", "--backing-chain", "--output=json", image))
-    return [os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(image)), i["filename"])) for i in out]
+    return [os.path.realpath(i["filename"]) for i in out]
 
 
 def content_of(image):
