@@ -290,6 +290,30 @@ static void free_list(void *options, const struct option_row *row)
         free(((struct strings *)(void *)((char *)options + row->offset))->items);
 }
 
+/* Whoever asked for a document gets one, even when another option was wrong. */
+static bool wants_json(const struct command *c, int argc, char **argv)
+{
+    const struct name_key key = {"json", 4};
+
+    if (find_row(c, match_name, &key) == NULL)
+        return false;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    }
+    return false;
+}
+
+static int fail_usage(const struct command *c, int argc, char **argv, const struct error *e)
+{
+    AUTO_FREE char *message = shown(e->msg);
+
+    fprintf(stderr, "stemma: %s\nTry 'stemma help %s'.\n", message, c->name);
+    if (wants_json(c, argc, argv))
+        print_json_error("", e);
+    return e->code == ERR_USAGE ? 2 : 3;
+}
+
 int command_run(const struct command *c, int argc, char **argv)
 {
     AUTO_FREE void *options = calloc(1, c->options_size);
@@ -305,8 +329,7 @@ int command_run(const struct command *c, int argc, char **argv)
     if (c->defaults != NULL)
         c->defaults(options);
     if (command_parse(c, argc, argv, options, &arguments, &help, &e) != 0) {
-        fprintf(stderr, "stemma: %s\nTry 'stemma help %s'.\n", e.msg, c->name);
-        status = e.code == ERR_USAGE ? 2 : 3;
+        status = fail_usage(c, argc, argv, &e);
     } else if (help) {
         status = help_command(c);
     } else {

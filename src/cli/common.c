@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cli/common.h"
 
+#include "app/drivers.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "cli/guests.h"
 #include "cli/progress_bar.h"
+#include "disk/layer.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -168,6 +170,18 @@ static void raise_descriptor_limit(void)
     }
 }
 
+static int check_format(const char *format, struct error *e)
+{
+    const struct disk_env env = {.drivers = app_drivers};
+    struct layer_kind kind;
+    char known[200];
+
+    if (format == NULL || kind_by_name(&env, format, &kind))
+        return 0;
+    kind_list(&env, known, sizeof known);
+    return err_set(e, ERR_USAGE, "--image-format=%.80s: it is one of %s", format, known);
+}
+
 static int open_parts(struct session *s, struct error *e)
 {
     const struct common_options *o = s->o;
@@ -188,6 +202,8 @@ static int open_parts(struct session *s, struct error *e)
     if (o->threads > 1024)
         return err_set(e, ERR_USAGE, "--threads=%llu: at most 1024",
                        (unsigned long long)o->threads);
+    if (check_format(o->image_format, e) != 0)
+        return -1;
     s->bar = bar_new(o->progress, e);
     s->opener = opener_new(e);
     if (s->bar == NULL || s->opener == NULL)
