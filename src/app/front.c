@@ -611,8 +611,10 @@ static int converse(struct front *f, int *ended, struct error *job_error, struct
             return -1;
         rc = take_record(f, &r, ended, job_error, e);
         record_close_fds(&r);
-        if (rc != 0)
+        if (rc != 0) {
+            tick(f); /* where it ended */
             return rc;
+        }
     }
 }
 

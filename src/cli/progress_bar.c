@@ -19,6 +19,8 @@ struct bar {
     bool terminal;
     bool visible;
     int64_t start, last;
+    uint64_t done, total; /* not yet told on the descriptor */
+    bool pending;
 };
 
 static int64_t now_ns(void)
@@ -56,8 +58,16 @@ struct bar *bar_new(const char *mode, struct error *e)
     return b;
 }
 
+static void tell_line(struct bar *b)
+{
+    dprintf(b->fd, "%llu %llu\n", (unsigned long long)b->done, (unsigned long long)b->total);
+    b->pending = false;
+}
+
 void bar_hide(struct bar *b)
 {
+    if (b != NULL && b->pending) /* the last word of a job is not held back */
+        tell_line(b);
     if (b != NULL && b->visible)
         dprintf(b->fd, "\r\033[K");
     if (b != NULL)
@@ -118,10 +128,13 @@ void bar_show(struct bar *b, uint64_t done, uint64_t total, const char *which, c
     if (done > total)
         done = total;
     if (!b->terminal) {
-        if (now - b->last >= LINE_EVERY_NS)
-            dprintf(b->fd, "%llu %llu\n", (unsigned long long)done, (unsigned long long)total);
-        if (now - b->last >= LINE_EVERY_NS)
+        b->pending = b->pending || b->done != done || b->total != total;
+        b->done = done;
+        b->total = total;
+        if (b->pending && now - b->last >= LINE_EVERY_NS) {
             b->last = now;
+            tell_line(b);
+        }
         return;
     }
     if (now - b->start < SHOW_AFTER_NS)
