@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -112,6 +113,24 @@ static char *image_options(const struct captive_file *file, const char *format, 
     return (char *)b.bytes;
 }
 
+/* qemu-nbd itself, where it is installed elsewhere than the system's programs. */
+static void allow_program(int rules, const char *name)
+{
+    const char *at = getenv("PATH");
+    char path[PATH_MAX];
+
+    while (at != NULL && *at != 0) {
+        size_t length = strcspn(at, ":");
+
+        if (snprintf(path, sizeof path, "%.*s/%s", (int)length, at, name) < (int)sizeof path &&
+            access(path, X_OK) == 0) {
+            landlock_allow_system(rules, path);
+            return;
+        }
+        at += length + (at[length] == ':');
+    }
+}
+
 /* What qemu-nbd may see: the system's programs and libraries, and the image's own files. */
 static int wall_in(const struct captive_file *files, size_t n, struct error *e)
 {
@@ -119,6 +138,8 @@ static int wall_in(const struct captive_file *files, size_t n, struct error *e)
                                                  "/lib",
                                                  "/lib64",
                                                  "/bin",
+                                                 "/nix/store",
+                                                 "/gnu/store",
                                                  "/etc/ld.so.cache",
                                                  "/etc/ld.so.preload",
                                                  "/etc/alternatives",
@@ -132,6 +153,7 @@ static int wall_in(const struct captive_file *files, size_t n, struct error *e)
         return landlock_abi() == 0 ? 0 : -1;
     for (size_t i = 0; system_folders[i] != NULL; i++)
         landlock_allow_system(rules, system_folders[i]);
+    allow_program(rules, "qemu-nbd");
     for (size_t i = 0; i < n; i++) {
         AUTO_FD int held = hold(&files[i], e);
 

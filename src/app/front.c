@@ -624,21 +624,24 @@ static int bury(struct front *f, struct error *e)
     uint32_t source = atomic_load(&f->page->source);
     int status = end_worker(f, false);
     struct error why;
+    bool at_work;
 
     if (WIFEXITED(status) && WEXITSTATUS(status) == WORKER_WANTS_NBD && !f->with_nbd) {
         f->with_nbd = true;
         return 0;
     }
 
+    at_work = source < f->job->n_sources && !f->job->sources[source].skip;
     if (WIFSIGNALED(status))
         err_set(&why, ERR_PEER,
-                "the sealed worker that read it was killed by %s; nothing else was touched; please "
-                "report this with the image",
-                sigdescr_np(WTERMSIG(status)));
+                "the sealed worker%s was killed by SIG%s (%s); nothing else was touched; please "
+                "report this%s",
+                at_work ? " that read it" : "", sigabbrev_np(WTERMSIG(status)),
+                sigdescr_np(WTERMSIG(status)), at_work ? " with the image" : "");
     else
-        err_set(&why, ERR_PEER, "the sealed worker that read it ended with status %d",
-                WEXITSTATUS(status));
-    if (source >= f->job->n_sources || f->job->sources[source].skip) {
+        err_set(&why, ERR_PEER, "the sealed worker%s ended with status %d",
+                at_work ? " that read it" : "", WEXITSTATUS(status));
+    if (!at_work) {
         *e = why;
         return -1;
     }

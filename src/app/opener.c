@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "app/opener.h"
 
+#include "base/io.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -101,13 +102,9 @@ static char *path_of_fd(int fd, struct error *e)
 static int reopen(int handle, int flags)
 {
     char link[32];
-    int fd;
 
     snprintf(link, sizeof link, "/proc/self/fd/%d", handle);
-    fd = open(link, O_RDONLY | O_CLOEXEC | O_NOATIME | flags);
-    if (fd < 0 && errno == EPERM) /* only the owner may ask for O_NOATIME */
-        fd = open(link, O_RDONLY | O_CLOEXEC | flags);
-    return fd;
+    return io_open_quietly(link, flags);
 }
 
 /* QEMU's block/file-posix.c: a process that may write holds a lock on byte 100 + 1 (permission

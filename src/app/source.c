@@ -3,6 +3,7 @@
 
 #include "app/magic.h"
 #include "app/nbd_uri.h"
+#include "base/io.h"
 #include "base/mem.h"
 #include "cluster/replace.h"
 
@@ -116,7 +117,7 @@ static int add_found(struct source_set *s, size_t known_before, const FTSENT *en
                      struct error *e)
 {
     struct source_set before = {.items = s->items, .n = known_before};
-    AUTO_FD int fd = open(entry->fts_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    AUTO_FD int fd = io_open_quietly(entry->fts_path, O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0) {
         err_sys(e, "cannot open");

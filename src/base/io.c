@@ -4,6 +4,7 @@
 #include "base/ckd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <unistd.h>
@@ -15,6 +16,13 @@ static bool range_fits(uint64_t offset, size_t length)
         return true;
     errno = EOVERFLOW;
     return false;
+}
+
+int io_open_quietly(const char *path, int flags)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOATIME | flags);
+
+    return fd < 0 && errno == EPERM ? open(path, O_RDONLY | O_CLOEXEC | flags) : fd;
 }
 
 int64_t io_pread(int fd, void *bytes, size_t length, uint64_t offset)

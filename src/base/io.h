@@ -8,6 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* open() for reading that leaves no access time behind where the system allows that (O_NOATIME is
+ * for owners only). A descriptor, or -1 with errno set. */
+[[nodiscard]] int io_open_quietly(const char *path, int flags);
+
 /* Reads up to `length` bytes at `offset`; fewer only at the end of the file. Returns the count, or
  * -1 with errno set. */
 [[nodiscard]] int64_t io_pread(int fd, void *bytes, size_t length, uint64_t offset);

@@ -110,14 +110,8 @@ static int compare(struct session *s, const struct compare_options *o)
     bool equal;
     int rc;
 
-    if (s->failed) {
-        struct error nothing;
-
-        err_set(&nothing, ERR_NOT_FOUND, "%s", s->n_told > 0 ? s->told[0].text : "no image");
-        if (o->common.json)
-            print_json_error(s->n_told > 0 ? s->told[0].path : "", &nothing);
-        return 3;
-    }
+    if (s->failed)
+        return session_failed(s);
     if (s->sources.n != 2) {
         err_set(&e, ERR_USAGE, "two images are compared, these are %zu", s->sources.n);
         return session_fail(s, "", &e);
@@ -131,11 +125,8 @@ static int compare(struct session *s, const struct compare_options *o)
     if (rc == 0)
         rc = comparison_receiver_take(receiver, &c, &e);
     if (rc != 0) {
-        if (s->failed && e.code != ERR_CANCELLED) { /* said, with the image's name */
-            if (o->common.json)
-                print_json_error(s->told[0].path, &e);
-            return 3;
-        }
+        if (s->failed && e.code != ERR_CANCELLED)
+            return session_failed(s);
         return session_fail(s, "", &e);
     }
     equal = c.different_bytes == 0 && (!o->strict || c.sizes[0] == c.sizes[1]);

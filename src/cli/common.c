@@ -359,7 +359,7 @@ struct draw_problem *session_problems(const struct session *s)
     return problems;
 }
 
-void print_json_error(const char *path, const struct error *e)
+static void print_error_object(const char *path, const char *code, const char *message)
 {
     AUTO_BUF out = {};
     struct json j;
@@ -369,13 +369,31 @@ void print_json_error(const char *path, const struct error *e)
     json_object(&j, "error");
     if (path[0] != 0)
         json_string(&j, "path", path);
-    json_string(&j, "code", err_code_name(e->code));
-    json_string(&j, "message", e->msg);
+    json_string(&j, "code", code);
+    json_string(&j, "message", message);
     json_object_end(&j);
     json_object_end(&j);
     buf_put_u8(&out, '\n');
     if (!out.failed)
         fwrite(out.bytes, 1, out.length, stdout);
+}
+
+void print_json_error(const char *path, const struct error *e)
+{
+    print_error_object(path, err_code_name(e->code), e->msg);
+}
+
+int session_failed(const struct session *s)
+{
+    const struct told *first = NULL;
+
+    for (size_t i = 0; i < s->n_told && first == NULL; i++) {
+        if (!s->told[i].warning)
+            first = &s->told[i];
+    }
+    if (s->o->json && first != NULL)
+        print_error_object(first->path, first->code, first->text);
+    return session_status(s, 3);
 }
 
 int print_document(struct buf *document, int status)

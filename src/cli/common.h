@@ -60,6 +60,10 @@ void session_close(struct session *s);
 void session_tell(struct session *s, const char *what, const struct error *e);
 /* The status for an error that ends the command, told. */
 int session_fail(struct session *s, const char *what, const struct error *e);
+/* The same when what ends it was told already, and s->failed is set: the document is the first
+ * error.
+ */
+int session_failed(const struct session *s);
 /* 3 when something failed, 130 when interrupted, else `status`. */
 int session_status(const struct session *s, int status);
 

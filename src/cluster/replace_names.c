@@ -3,6 +3,7 @@
 #include "cluster/replace_internal.h"
 
 #include "base/buf.h"
+#include "base/io.h"
 #include "base/mem.h"
 #include "disk/file.h"
 
@@ -299,7 +300,7 @@ bool replace_made_overlay(const char *path)
     char magic[4];
     struct stat st;
     AUTO_FD
-    int fd = real == NULL ? -1 : open(real, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int fd = real == NULL ? -1 : io_open_quietly(real, O_NONBLOCK);
     size_t length = real == NULL ? 0 : strlen(real), suffix = strlen(REPLACE_BASE);
 
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||

@@ -100,20 +100,12 @@ void host_file_unref(struct host_file *f)
     free(f);
 }
 
-/* O_NOATIME is for owners only. */
-static int open_quietly(const char *path, int flags)
-{
-    int fd = open(path, flags | O_NOATIME);
-
-    return fd < 0 && errno == EPERM ? open(path, flags) : fd;
-}
-
 struct host_file *host_file_open(const char *path, struct error *e)
 {
-    int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    const int flags = O_NONBLOCK | O_NOCTTY;
     struct file_identity identity;
     AUTO_FREE char *name = NULL;
-    AUTO_FD int fd = open_quietly(path, flags);
+    AUTO_FD int fd = io_open_quietly(path, flags);
 
     if (fd < 0) {
         err_sys(e, "open");
@@ -124,8 +116,8 @@ struct host_file *host_file_open(const char *path, struct error *e)
     name = mem_string(path, e);
     if (name == NULL)
         return NULL;
-    return host_file_new(take(name), take_fd(&fd), open_quietly(path, flags | O_DIRECT), &identity,
-                         e);
+    return host_file_new(take(name), take_fd(&fd), io_open_quietly(path, flags | O_DIRECT),
+                         &identity, e);
 }
 
 /* [offset, offset + length) lies within the file as it was. */
@@ -139,8 +131,8 @@ static int read_within(struct host_file *f, void *bytes, size_t length, uint64_t
     if (n < 0)
         return err_sys(e, "reading %zu bytes at %ju", length, (uintmax_t)offset);
     if ((uint64_t)n < length)
-        return err_set(e, ERR_CHANGED, "the file shrank to %ju of %ju bytes while it was read",
-                       (uintmax_t)(offset + (uint64_t)n), (uintmax_t)f->identity.size);
+        return err_set(e, ERR_CHANGED, "the file of %ju bytes shrank while it was read",
+                       (uintmax_t)f->identity.size);
     return 0;
 }
 

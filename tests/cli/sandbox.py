@@ -56,7 +56,7 @@ def main():
                 equal(b.status, 0, f"{command} goes on after {what} was refused")
             for what in sorted(DEADLY):
                 err = probe(b, what, *command)
-                check("killed by Bad system call" in err, f"{command}: {what} is deadly: {err}")
+                check("killed by SIGSYS" in err, f"{command}: {what} is deadly: {err}")
                 equal(b.status, 3, f"{command}: {what}")
             err = probe(b, "no-such", *command)
             check("no probe is called no-such" in err, f"{command} does try: {err}")
