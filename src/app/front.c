@@ -158,6 +158,8 @@ static int spawn(struct front *f, int theirs, int page, struct error *e)
                     NULL};
     char *env[9];
     posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t blocked;
     int rc;
 
     snprintf(mode, sizeof mode, "%d", (int)f->o.sandbox);
@@ -169,8 +171,16 @@ static int spawn(struct front *f, int theirs, int page, struct error *e)
         rc = posix_spawn_file_actions_adddup2(&actions, theirs, WORKER_SOCKET);
     if (rc == 0)
         rc = posix_spawn_file_actions_adddup2(&actions, page, WORKER_PAGE);
+    /* a terminal interrupts both: the front decides, from the worker's first moment on */
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGINT);
+    sigaddset(&blocked, SIGHUP);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setsigmask(&attributes, &blocked);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
     if (rc == 0)
-        rc = posix_spawn(&f->worker, "/proc/self/exe", &actions, NULL, argv, env);
+        rc = posix_spawn(&f->worker, "/proc/self/exe", &actions, &attributes, argv, env);
+    posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     if (rc != 0) {
         f->worker = 0;
