@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define SHOW_AFTER_NS 500000000  /* short work shows nothing */
+#define DRAW_EVERY_NS 100000000  /* on a terminal */
 #define LINE_EVERY_NS 1000000000 /* on a descriptor */
 
 struct bar {
@@ -137,7 +138,8 @@ void bar_show(struct bar *b, uint64_t done, uint64_t total, const char *which, c
         }
         return;
     }
-    if (now - b->start < SHOW_AFTER_NS)
+    if (now - b->start < SHOW_AFTER_NS || now - b->last < DRAW_EVERY_NS)
         return;
+    b->last = now;
     draw(b, done, total, (double)(now - b->start) / 1e9, which, what);
 }
