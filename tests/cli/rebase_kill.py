@@ -69,7 +69,7 @@ def interrupted(b, way, names, seconds, how):
     os.killpg(p.pid, how)
     out, err = p.communicate()
     if how == signal.SIGINT:
-        check(p.returncode in (0, 130), f"SIGINT gives {p.returncode}: {err.decode()}")
+        check(p.returncode in (0, 130, -signal.SIGINT), f"SIGINT gives {p.returncode}: {err.decode()}")
     return p.returncode
 
 
