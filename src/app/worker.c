@@ -20,6 +20,9 @@
 /* Not in the headers of every system that we build on; the same on all architectures. */
 #define NR_CLOSE_RANGE 436
 
+/* Reads that a disk has to do while all threads hash. */
+#define READS_AHEAD 6u
+
 struct worker {
     int socket;
     struct shared_page *page;
@@ -316,6 +319,8 @@ static int close_others(struct error *e)
  * byte. */
 static int start(struct worker *w, enum sandbox_mode mode, size_t threads, struct error *e)
 {
+    size_t spare = threads < POOL_THREADS_MAX - READS_AHEAD ? READS_AHEAD : 0;
+
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* the front decides */
@@ -335,7 +340,7 @@ static int start(struct worker *w, enum sandbox_mode mode, size_t threads, struc
         log_debug("worker", "%s", e->msg); /* told by whoever needs it */
     if (reader_init(e) != 0 || sig_init(e) != 0 || seal_before_threads(mode, e) != 0)
         return -1;
-    w->pool = pool_new(threads, e);
+    w->pool = pool_new_spare(threads, spare, e);
     w->registry = disk_registry_new(e);
     if (w->pool == NULL || w->registry == NULL)
         return -1;

@@ -22,18 +22,21 @@ struct pool {
     pthread_mutex_t lock;
     pthread_cond_t start; /* a loop begins, or the pool ends */
     pthread_cond_t end;   /* the last worker left the loop */
+    pthread_cond_t room;  /* `computing` fell, or nothing is left to begin */
     bool quit;
-    bool stop;      /* no further item starts */
-    uint64_t loop;  /* counts loops, so that a worker joins each once */
-    size_t next, n; /* items [next, n) have not started */
-    size_t limit;   /* workers [0, limit) take part */
-    size_t active;  /* of them, those that have not left the loop */
+    bool stop;                         /* no further item starts */
+    uint64_t loop;                     /* counts loops, so that a worker joins each once */
+    size_t next, n;                    /* items [next, n) have not started */
+    size_t limit;                      /* workers [0, limit) take part */
+    size_t active;                     /* of them, those that have not left the loop */
+    size_t computing, computing_limit; /* of them, those that have an item and do not wait */
     pool_function *run;
     void *arg;
     const struct cancel *cancel;
     struct error *e; /* of pool_run()'s caller; written when `stop` becomes true */
 
-    size_t threads; /* constant */
+    size_t threads; /* constant: without the spare ones */
+    size_t started; /* workers; constant once all are there */
     struct worker workers[];
 };
 
@@ -51,12 +54,25 @@ static bool take_item(struct pool *p, size_t *item)
     return true;
 }
 
-/* Call with the lock held; it is released while items run. */
+/* True when there is something to begin and this worker may compute. Call with the lock held. */
+static bool join_computing(struct pool *p)
+{
+    while (!p->stop && p->next < p->n && p->computing >= p->computing_limit)
+        pthread_cond_wait(&p->room, &p->lock);
+    if (p->stop || p->next == p->n)
+        return false;
+    p->computing++;
+    return true;
+}
+
+/* Call with the lock held; it is released while items run. A worker goes from item to item without
+ * asking for room again: as long as nobody waits, the spare ones sleep. */
 static void run_items(struct pool *p, size_t thread)
 {
+    bool computing = join_computing(p);
     size_t item;
 
-    while (take_item(p, &item)) {
+    while (computing && take_item(p, &item)) {
         struct error e = {};
         int result;
 
@@ -68,6 +84,10 @@ static void run_items(struct pool *p, size_t thread)
             *p->e = e;
         }
     }
+    p->computing -= computing;
+    /* All: those that wait for their turn to go on, and those that wait for an item in vain. */
+    if (p->limit > p->computing_limit)
+        pthread_cond_broadcast(&p->room);
 }
 
 static void *worker_main(void *arg)
@@ -104,7 +124,7 @@ static void signals_of_workers(sigset_t *set)
         sigdelset(set, faults[i]);
 }
 
-static int start_workers(struct pool *p, size_t threads, struct error *e)
+static int start_workers(struct pool *p, size_t workers, struct error *e)
 {
     sigset_t blocked, before;
     pthread_attr_t attr;
@@ -114,13 +134,13 @@ static int start_workers(struct pool *p, size_t threads, struct error *e)
         signals_of_workers(&blocked);
         pthread_sigmask(SIG_BLOCK, &blocked, &before);
         sys = pthread_attr_setstacksize(&attr, STACK_BYTES);
-        while (sys == 0 && p->threads < threads) {
-            struct worker *w = &p->workers[p->threads];
+        while (sys == 0 && p->started < workers) {
+            struct worker *w = &p->workers[p->started];
 
-            *w = (struct worker){.pool = p, .index = p->threads};
+            *w = (struct worker){.pool = p, .index = p->started};
             sys = pthread_create(&w->thread, &attr, worker_main, w);
             if (sys == 0)
-                p->threads++;
+                p->started++;
         }
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         pthread_attr_destroy(&attr);
@@ -128,25 +148,32 @@ static int start_workers(struct pool *p, size_t threads, struct error *e)
     if (sys == 0)
         return 0;
     errno = sys;
-    return err_sys(e, "starting %zu threads", threads);
+    return err_sys(e, "starting %zu threads", workers);
 }
 
 struct pool *pool_new(size_t threads, struct error *e)
 {
+    return pool_new_spare(threads, 0, e);
+}
+
+struct pool *pool_new_spare(size_t threads, size_t spare, struct error *e)
+{
     AUTO(pool) *p = NULL;
 
-    if (threads == 0 || threads > POOL_THREADS_MAX) {
+    if (threads == 0 || threads > POOL_THREADS_MAX || spare > POOL_THREADS_MAX - threads) {
         err_set(e, ERR_LIMIT, "%zu threads: between 1 and %d are possible", threads,
                 POOL_THREADS_MAX);
         return NULL;
     }
-    p = mem_array(1, sizeof *p + threads * sizeof *p->workers, "threads", e);
+    p = mem_array(1, sizeof *p + (threads + spare) * sizeof *p->workers, "threads", e);
     if (p == NULL)
         return NULL;
+    p->threads = threads;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->start, NULL);
     pthread_cond_init(&p->end, NULL);
-    if (start_workers(p, threads, e) != 0)
+    pthread_cond_init(&p->room, NULL);
+    if (start_workers(p, threads + spare, e) != 0)
         return NULL;
     return take(p);
 }
@@ -159,9 +186,10 @@ void pool_free(struct pool *p)
     p->quit = true;
     pthread_cond_broadcast(&p->start);
     pthread_mutex_unlock(&p->lock);
-    for (size_t i = 0; i < p->threads; i++)
+    for (size_t i = 0; i < p->started; i++)
         pthread_join(p->workers[i].thread, NULL);
     pthread_cond_destroy(&p->end);
+    pthread_cond_destroy(&p->room);
     pthread_cond_destroy(&p->start);
     pthread_mutex_destroy(&p->lock);
     free(p);
@@ -172,8 +200,32 @@ size_t pool_threads(const struct pool *p)
     return p->threads;
 }
 
-int pool_run(struct pool *p, size_t threads, size_t n, pool_function *run, void *arg,
-             const struct cancel *cancel, struct error *e)
+size_t pool_workers(const struct pool *p)
+{
+    return p->started;
+}
+
+void pool_wait_begin(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->computing--;
+    if (p->limit > p->computing_limit)
+        pthread_cond_signal(&p->room);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void pool_wait_end(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    while (p->computing >= p->computing_limit)
+        pthread_cond_wait(&p->room, &p->lock);
+    p->computing++;
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* One loop on workers [0, limit), of which at most `computing` compute. */
+static int run_loop(struct pool *p, size_t computing, size_t limit, size_t n, pool_function *run,
+                    void *arg, const struct cancel *cancel, struct error *e)
 {
     bool stopped;
 
@@ -185,10 +237,10 @@ int pool_run(struct pool *p, size_t threads, size_t n, pool_function *run, void 
     p->arg = arg;
     p->cancel = cancel;
     p->e = e;
-    p->limit = threads == 0 || threads > p->threads ? p->threads : threads;
-    if (p->limit > n)
-        p->limit = n;
+    p->limit = limit < n ? limit : n;
     p->active = p->limit;
+    p->computing = 0;
+    p->computing_limit = computing;
     p->loop++;
     if (p->active > 0)
         pthread_cond_broadcast(&p->start);
@@ -200,4 +252,25 @@ int pool_run(struct pool *p, size_t threads, size_t n, pool_function *run, void 
         return -1;
     /* an item that noticed may have ended early without an error */
     return cancel_requested(cancel) ? err_set(e, ERR_CANCELLED, "interrupted") : 0;
+}
+
+static size_t threads_wanted(const struct pool *p, size_t threads)
+{
+    return threads == 0 || threads > p->threads ? p->threads : threads;
+}
+
+int pool_run(struct pool *p, size_t threads, size_t n, pool_function *run, void *arg,
+             const struct cancel *cancel, struct error *e)
+{
+    size_t wanted = threads_wanted(p, threads);
+
+    return run_loop(p, wanted, wanted, n, run, arg, cancel, e);
+}
+
+int pool_run_waiting(struct pool *p, size_t threads, size_t n, pool_function *run, void *arg,
+                     const struct cancel *cancel, struct error *e)
+{
+    size_t wanted = threads_wanted(p, threads);
+
+    return run_loop(p, wanted, wanted + (p->started - p->threads), n, run, arg, cancel, e);
 }

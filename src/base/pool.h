@@ -31,7 +31,12 @@ static inline bool cancel_requested(const struct cancel *c)
 void pool_free(struct pool *p);
 AUTO_DEFINE(pool, pool_free);
 
-size_t pool_threads(const struct pool *p);
+/* The same with `spare` workers more, which have something to do only while others wait in
+ * pool_run_waiting(). threads + spare <= POOL_THREADS_MAX. */
+[[nodiscard]] struct pool *pool_new_spare(size_t threads, size_t spare, struct error *e);
+
+size_t pool_threads(const struct pool *p); /* without the spare ones */
+size_t pool_workers(const struct pool *p); /* with them */
 
 /* Calls run(arg, item, thread, e) once for each item in [0, n), in rising order of start, on at
  * most `threads` workers (0: all), and returns when all have ended. `thread` in [0, pool_threads())
@@ -41,5 +46,15 @@ size_t pool_threads(const struct pool *p);
 typedef int pool_function(void *arg, size_t item, size_t thread, struct error *e);
 [[nodiscard]] int pool_run(struct pool *p, size_t threads, size_t n, pool_function *run, void *arg,
                            const struct cancel *cancel, struct error *e);
+
+/* The same for items that wait for a device: between pool_wait_begin() and pool_wait_end() an item
+ * only waits, and meanwhile a spare worker may begin another. So a disk is kept busy without more
+ * than `threads` items computing at any time. `thread` is in [0, pool_workers()). */
+[[nodiscard]] int pool_run_waiting(struct pool *p, size_t threads, size_t n, pool_function *run,
+                                   void *arg, const struct cancel *cancel, struct error *e);
+
+/* Only from within an item, in pairs. In pool_run() they change nothing. */
+void pool_wait_begin(struct pool *p);
+void pool_wait_end(struct pool *p);
 
 #endif

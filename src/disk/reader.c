@@ -18,7 +18,8 @@
 #define CREDIT_MAX (256u << 10)
 
 struct reader {
-    uint8_t *buffer; /* READER_MAX bytes and what O_DIRECT's alignment adds, page aligned */
+    struct pool *pool; /* or NULL */
+    uint8_t *buffer;   /* READER_MAX bytes and what O_DIRECT's alignment adds, page aligned */
 
     /* To ask costs a system call or two, 7% of hashing a cluster. So after two pieces of a file
      * that were in the page cache, this many bytes of it are taken to be there too. */
@@ -26,12 +27,13 @@ struct reader {
     size_t credit;
 };
 
-struct reader *reader_new(struct error *e)
+struct reader *reader_new(struct pool *pool, struct error *e)
 {
     AUTO(reader) *r = mem_array(1, sizeof *r, "a reader", e);
 
     if (r == NULL)
         return NULL;
+    r->pool = pool;
     r->buffer = aligned_alloc(PAGE, READER_MAX + 2 * PAGE);
     if (r->buffer == NULL) {
         err_memory(e, "a read buffer");
@@ -251,21 +253,35 @@ static uint8_t *read_buffered(struct reader *r, struct host_file *f, uint64_t of
     return host_file_pread_padded(f, r->buffer, length, offset, e) == 0 ? r->buffer : NULL;
 }
 
+/* O_DIRECT where it can be; NULL on error. The reads wait for the disk. */
+static uint8_t *read_waiting(struct reader *r, struct host_file *f, uint64_t offset, size_t there,
+                             struct error *e)
+{
+    uint8_t *bytes = NULL;
+
+    if (r->pool != NULL)
+        pool_wait_begin(r->pool);
+    if (there > 0)
+        bytes = read_direct(r, f, offset, there);
+    if (bytes == NULL)
+        bytes = read_buffered(r, f, offset, there, e);
+    if (r->pool != NULL)
+        pool_wait_end(r->pool);
+    return bytes;
+}
+
 int reader_visit_file(struct reader *r, struct host_file *f, uint64_t offset, size_t length,
                       reader_visit *visit, void *arg, struct error *e)
 {
     uint64_t size = f->identity.size;
     size_t there = offset >= size ? 0 : (size_t)min_u64(length, size - offset);
-    uint8_t *bytes = NULL;
+    uint8_t *bytes;
 
     if (length == 0 || length > READER_MAX)
         return err_set(e, ERR_INTERNAL, "a visit of %zu bytes", length);
     if (there == length && visit_mapped(r, f, offset, length, visit, arg))
         return 0;
-    if (there > 0)
-        bytes = read_direct(r, f, offset, there);
-    if (bytes == NULL)
-        bytes = read_buffered(r, f, offset, there, e);
+    bytes = read_waiting(r, f, offset, there, e);
     if (bytes == NULL)
         return -1;
     memset(bytes + there, 0, length - there);

@@ -5,13 +5,15 @@
 #ifndef STEMMA_DISK_READER_H
 #define STEMMA_DISK_READER_H
 
+#include "base/pool.h"
 #include "disk/file.h"
 
 #define READER_MAX (1u << 20) /* bytes in one visit, at most */
 
-/* One for each thread. */
+/* One for each thread. While it waits for the disk, others of `pool`, whose item it is used in, may
+ * compute; NULL: it is used outside of a pool. */
 struct reader;
-[[nodiscard]] struct reader *reader_new(struct error *e);
+[[nodiscard]] struct reader *reader_new(struct pool *pool, struct error *e);
 void reader_free(struct reader *r);
 AUTO_DEFINE(reader, reader_free);
 

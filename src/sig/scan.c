@@ -2,7 +2,8 @@
 /* Work goes to the pool in items: plain bytes that follow each other in a host file, up to
  * READER_MAX of them, in the order in which they stand there, so that a disk under the file reads
  * ahead; then clusters that only the disk can put together. All blocks of an item go to
- * hash_blocks() at once, whatever clusters they belong to: that keeps the SIMD lanes full. */
+ * hash_blocks() at once, whatever clusters they belong to: that keeps the SIMD lanes full. While an
+ * item waits for the disk the pool begins another, so that the disk always has some to read. */
 #include "sig/scan.h"
 
 #include "base/ckd.h"
@@ -226,7 +227,7 @@ static struct worker *worker_of(struct scan *s, size_t thread, struct error *e)
         return NULL;
     }
     w->bytes = NULL;
-    w->reader = reader_new(e);
+    w->reader = reader_new(s->options->pool, e);
     if (w->reader == NULL) {
         free(w);
         return NULL;
@@ -257,7 +258,7 @@ static int scan_layout(struct scan *s, struct error *e)
         return err_set(e, ERR_LIMIT, "%s has too much data", disk_name(s->disk));
     if (make_piece_items(s, e) != 0 || make_mixed_items(s, e) != 0)
         return -1;
-    s->n_workers = pool_threads(s->options->pool);
+    s->n_workers = pool_workers(s->options->pool);
     s->workers = mem_array(s->n_workers, sizeof(struct worker *), "threads of a scan", e);
     s->ids = mem_array((size_t)l->n_ids, sizeof *s->ids, "ids of a scan", e);
     if (s->workers == NULL || s->ids == NULL)
@@ -266,8 +267,8 @@ static int scan_layout(struct scan *s, struct error *e)
         memcpy(&s->ids[l->borrowed[i].at], &l->base->ids[l->borrowed[i].from],
                (size_t)l->borrowed[i].count * sizeof *s->ids);
     progress_expect(s->options->progress, l->data_bytes);
-    if (pool_run(s->options->pool, s->options->threads, s->n_items, run_item, s, s->options->cancel,
-                 e) != 0)
+    if (pool_run_waiting(s->options->pool, s->options->threads, s->n_items, run_item, s,
+                         s->options->cancel, e) != 0)
         return -1;
     if (l->base != NULL && sig_lost(l->base))
         return err_set(e, ERR_CHANGED,

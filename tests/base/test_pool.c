@@ -75,6 +75,73 @@ static void the_first_error_stops_the_rest(void **state)
     assert_ok(pool_run(p, 0, ITEMS, run_item, &job, NULL, &e), &e);
 }
 
+#define READERS 6 /* 2 threads and 4 spare */
+
+struct waiting {
+    struct pool *pool;
+    atomic_uint computing, waiting, most_computing, most_waiting, calls;
+    atomic_uint busy[READERS];
+    atomic_bool wrong;
+};
+
+static void count_up(atomic_uint *now, atomic_uint *most)
+{
+    unsigned n = atomic_fetch_add(now, 1) + 1, before = *most;
+
+    while (n > before && !atomic_compare_exchange_weak(most, &before, n))
+        ;
+}
+
+/* Every other item waits, the device answers when four ask or some time has passed. */
+static int wait_item(void *arg, size_t item, size_t thread, struct error *e)
+{
+    struct waiting *w = arg;
+
+    if (thread >= READERS || atomic_fetch_add(&w->busy[thread], 1) != 0)
+        w->wrong = true;
+    count_up(&w->computing, &w->most_computing);
+    w->calls++;
+    if (item % 2 == 0) {
+        w->computing--;
+        pool_wait_begin(w->pool);
+        count_up(&w->waiting, &w->most_waiting);
+        for (int i = 0; i < 200 && w->most_waiting < 4; i++)
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        w->waiting--;
+        pool_wait_end(w->pool);
+        count_up(&w->computing, &w->most_computing);
+    }
+    w->computing--;
+    w->busy[thread]--;
+    return item == 400 ? err_set(e, ERR_IO, "item 400") : 0;
+}
+
+static void while_items_wait_spare_workers_begin_others_and_no_more_compute(void **state)
+{
+    struct error e;
+    AUTO(pool) *p = pool_new_spare(2, 4, &e);
+    struct waiting w = {.pool = p};
+
+    (void)state;
+    assert_non_null(p);
+    assert_int_equal(pool_threads(p), 2);
+    assert_int_equal(pool_workers(p), READERS);
+    for (unsigned loop = 0; loop < 20; loop++) {
+        w.calls = 0;
+        assert_ok(pool_run_waiting(p, 0, 3 + loop * 10, wait_item, &w, NULL, &e), &e);
+        assert_int_equal(w.calls, 3 + loop * 10);
+    }
+    assert_true(w.most_waiting >= 4);
+    assert_true(w.most_computing <= 2);
+    assert_int_equal(pool_run_waiting(p, 1, ITEMS, wait_item, &w, NULL, &e), -1);
+    assert_string_equal(e.msg, "item 400");
+    /* where no others may begin, waiting changes nothing */
+    w.most_waiting = w.most_computing = 0;
+    assert_ok(pool_run(p, 0, 20, wait_item, &w, NULL, &e), &e);
+    assert_true(w.most_waiting <= 2);
+    assert_false(w.wrong);
+}
+
 static int cancel_at_five(void *arg, size_t item, size_t thread, struct error *e)
 {
     struct job *job = arg;
@@ -181,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_item_runs_once_loop_after_loop),
         cmocka_unit_test(the_first_error_stops_the_rest),
+        cmocka_unit_test(while_items_wait_spare_workers_begin_others_and_no_more_compute),
         cmocka_unit_test(cancelling_stops_between_items),
         cmocka_unit_test(all_threads_run_at_once),
         cmocka_unit_test(workers_leave_signals_to_their_maker),

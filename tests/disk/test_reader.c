@@ -73,7 +73,7 @@ static void compare_random_pieces(struct host_file *f, unsigned seed)
     AUTO_FREE struct seen *s = malloc(sizeof *s);
     struct error e;
 
-    r = reader_new(&e);
+    r = reader_new(NULL, &e);
     assert_non_null(r);
     for (int i = 0; i < 60; i++) {
         uint64_t offset = (uint64_t)rand_r(&seed) % (FILE_BYTES + 5000);
@@ -129,7 +129,7 @@ static void what_is_cached_is_mapped_and_what_is_not_is_read(void **state)
 
     (void)state;
     f = host_file_open(path, &e);
-    r = reader_new(&e);
+    r = reader_new(NULL, &e);
     assert_true(f != NULL && r != NULL);
     if (f->direct_fd < 0)
         skip(); /* a file system in memory */
@@ -172,7 +172,7 @@ static void scattered_pieces_cost_what_they_hold_and_are_counted_right(void **st
         struct error e;
 
         f = host_file_open(path, &e);
-        r = reader_new(&e);
+        r = reader_new(NULL, &e);
         assert_true(f != NULL && r != NULL);
         if (f->direct_fd < 0)
             skip();
@@ -211,7 +211,7 @@ static void a_file_cut_while_it_is_visited_is_an_error_and_no_crash(void **state
 
     (void)state;
     f = host_file_open(path, &e);
-    r = reader_new(&e);
+    r = reader_new(NULL, &e);
     assert_true(f != NULL && r != NULL);
     assert_ok(reader_init(&e), &e); /* again: cmocka has put its own handler before ours */
     for (uint64_t at = 0; at + 4096 <= FILE_BYTES; at += 4096) { /* all of it in the cache */
@@ -301,7 +301,7 @@ static void without_cachestat_all_this_holds_too(void **state)
     struct error e;
 
     f = host_file_open(path, &e);
-    r = reader_new(&e);
+    r = reader_new(NULL, &e);
     assert_true(f != NULL && r != NULL && s != NULL);
     drop_from_cache(f->fd);
     before = device_bytes();
