@@ -100,23 +100,53 @@ static int by_name(const FTSENT **a, const FTSENT **b)
     return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-static bool known(const struct source_set *s, const struct stat *file)
+/* Which files were named before a folder is walked, sorted. */
+struct known {
+    struct file_key {
+        dev_t device;
+        ino_t inode;
+    } * files;
+    size_t n;
+    bool met; /* one of them, in the folder */
+};
+
+static int compare_keys(const void *a, const void *b)
 {
+    const struct file_key *x = a, *y = b;
+
+    if (x->device != y->device)
+        return x->device < y->device ? -1 : 1;
+    return x->inode < y->inode ? -1 : x->inode > y->inode;
+}
+
+static int known_make(struct known *k, const struct source_set *s, struct error *e)
+{
+    k->files = mem_array(s->n, sizeof *k->files, "images", e);
+    if (k->files == NULL)
+        return -1;
     for (size_t i = 0; i < s->n; i++) {
         struct stat st;
 
         if (s->items[i].path != NULL && s->items[i].snapshot == NULL &&
-            stat(s->items[i].path, &st) == 0 && st.st_dev == file->st_dev &&
-            st.st_ino == file->st_ino)
-            return true;
+            stat(s->items[i].path, &st) == 0)
+            k->files[k->n++] = (struct file_key){st.st_dev, st.st_ino};
     }
-    return false;
+    qsort(k->files, k->n, sizeof *k->files, compare_keys);
+    return 0;
 }
 
-static int add_found(struct source_set *s, size_t known_before, const FTSENT *entry,
+static bool is_known(struct known *k, const struct stat *file)
+{
+    struct file_key key = {file->st_dev, file->st_ino};
+    bool found = k->n > 0 && bsearch(&key, k->files, k->n, sizeof *k->files, compare_keys) != NULL;
+
+    k->met |= found;
+    return found;
+}
+
+static int add_found(struct source_set *s, struct known *known, const FTSENT *entry,
                      struct error *e)
 {
-    struct source_set before = {.items = s->items, .n = known_before};
     AUTO_FD int fd = io_open_quietly(entry->fts_path, O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0) {
@@ -124,8 +154,8 @@ static int add_found(struct source_set *s, size_t known_before, const FTSENT *en
         problem_report_error(&s->problems, entry->fts_path, e);
         return 0;
     }
-    /* a hard link found twice, or a file that is an argument as well, counts once */
-    if (!magic_is_image(entry->fts_name, fd) || known(&before, entry->fts_statp))
+    /* what is an argument as well, or lies in a folder before this one, counts once */
+    if (!magic_is_image(entry->fts_name, fd) || is_known(known, entry->fts_statp))
         return 0;
     return add_path(s, entry->fts_path, entry->fts_path, NULL, s->image_format, e);
 }
@@ -135,14 +165,16 @@ static int add_folder(struct source_set *s, const char *path, struct error *e)
     char *const roots[] = {(char *)path, NULL};
     size_t before = s->n;
     FTS *walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_COMFOLLOW, by_name);
+    struct known known = {};
     FTSENT *entry;
-    int rc = 0;
+    int rc;
 
     if (walk == NULL)
         return err_sys(e, "cannot read the folder");
+    rc = known_make(&known, s, e);
     while (rc == 0 && (errno = 0, entry = fts_read(walk)) != NULL) {
         if (entry->fts_info == FTS_F) {
-            rc = add_found(s, before, entry, e);
+            rc = add_found(s, &known, entry, e);
         } else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR ||
                    entry->fts_info == FTS_NS) {
             struct error why;
@@ -159,7 +191,8 @@ static int add_folder(struct source_set *s, const char *path, struct error *e)
     if (rc == 0 && errno != 0)
         rc = err_sys(e, "cannot read the folder");
     fts_close(walk);
-    if (rc == 0 && s->n == before)
+    free(known.files);
+    if (rc == 0 && s->n == before && !known.met)
         problem_report(
             &s->problems, SEVERITY_WARNING, ERR_NOT_FOUND, path, PROBLEM_NO_OFFSET,
             "no disk image in this folder (images have an image's magic, or are named .raw "
