@@ -162,6 +162,13 @@ static void behave(const char *how)
 
         buf_put_u32(&b, 0);
         (void)ask(MSG_OUTPUT_CREATE, &b);
+    } else if (strcmp(how, "fails-beside") == 0) {
+        AUTO_BUF b = {};
+        const struct error why = {.code = ERR_IO};
+
+        buf_put_u32(&b, 1); /* of one */
+        put_error(&b, &why);
+        say(MSG_FAILED, &b);
     }
     buf_put_u8(&none, 0);
     say(MSG_DONE, &none);
@@ -385,6 +392,20 @@ static void nobody_writes_what_was_not_asked_for(void **state)
     all_refused("outputs", 1);
 }
 
+static void a_source_that_does_not_exist_cannot_fail(void **state)
+{
+    struct world w;
+    struct error e;
+    int status;
+
+    (void)state;
+    world_make(&w);
+    run_bad(&w, "fails-beside", &status, &e);
+    assert_int_equal(status, -1);
+    assert_int_equal(e.code, ERR_PEER);
+    world_end(&w);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -395,6 +416,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(names_lead_out_of_the_folder_nowhere),
         cmocka_unit_test(cache_entries_are_bounded_by_the_files),
         cmocka_unit_test(nobody_writes_what_was_not_asked_for),
+        cmocka_unit_test(a_source_that_does_not_exist_cannot_fail),
     };
 
     if (argc > 1 && strcmp(argv[1], "--worker") == 0)

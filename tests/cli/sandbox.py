@@ -35,6 +35,9 @@ def descriptors(b):
         connection, _ = server.accept()
         time.sleep(0.3)
         worker, = children(p.pid)
+        for thread in os.listdir(f"/proc/{worker}/task"):
+            with open(f"/proc/{worker}/task/{thread}/status") as status:
+                check("\nSeccomp:\t2\n" in status.read(), f"thread {thread} of worker {worker} has the filter")
         found = {int(n): os.readlink(f"/proc/{worker}/fd/{n}") for n in os.listdir(f"/proc/{worker}/fd")}
         p.send_signal(signal.SIGINT)
         equal(p.wait(10), 130, "interrupted")
