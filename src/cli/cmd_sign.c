@@ -100,18 +100,28 @@ static int name_in_folder(struct session *s, const char *folder, char **paths, s
     return rc;
 }
 
+/* What does not exist yet is taken for a file when it is called like one: "a.sig". */
+static bool has_extension(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+
+    return name[0] != 0 && strchr(name + 1, '.') != NULL;
+}
+
 static int choose_paths(struct session *s, const char *output, char **paths, struct error *e)
 {
     struct stat st;
     size_t length = output == NULL ? 0 : strlen(output);
-    bool folder = output == NULL || (stat(output, &st) == 0 && S_ISDIR(st.st_mode)) ||
-                  (length > 0 && output[length - 1] == '/');
+    bool exists = output != NULL && stat(output, &st) == 0;
+    bool folder = output == NULL || (exists && S_ISDIR(st.st_mode)) ||
+                  (length > 0 && output[length - 1] == '/') || (!exists && !has_extension(output));
 
     if (s->sources.n == 1 && !folder) {
         paths[0] = mem_string(output, e);
         return paths[0] == NULL ? -1 : 0;
     }
-    if (!folder && stat(output, &st) == 0)
+    if (!folder && exists)
         return err_set(e, ERR_USAGE,
                        "-o %s: it is a file, and there are %zu images; a folder is wanted", output,
                        s->sources.n);
