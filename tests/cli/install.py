@@ -20,7 +20,7 @@ EXPECTED = {
     *(f"share/man/man{path[-1]}/{os.path.basename(path)}" for path in glob.glob(f"{source}/docs/man/*.[0-9]")),
     *(f"share/doc/stemma/formats/{os.path.basename(path)}" for path in glob.glob(f"{source}/docs/formats/*.md")),
 }
-build = os.path.dirname(os.path.dirname(os.path.dirname(stemma)))
+build = os.path.dirname(os.path.abspath(stemma))
 
 with tempfile.TemporaryDirectory(prefix="stemma-install-") as stage:
     p = subprocess.run(["meson", "install", "-C", build, "--no-rebuild", "--quiet", "--destdir", stage],
