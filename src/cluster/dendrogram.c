@@ -31,6 +31,7 @@ struct join {
     uint32_t smallest; /* leaf below */
     uint32_t head, tail, count, leaves;
     uint32_t index; /* of the node it becomes; NONE: spliced away */
+    bool strangers;
 };
 
 /* Nodes here: leaf i is i, join k is n + k. */
@@ -90,22 +91,35 @@ static bool node_is_join_at(const struct grove *g, uint32_t node, uint64_t heigh
     return node >= g->n && g->joins[node - g->n].height == height;
 }
 
+/* Strangers join above the families that they come from, and with or above strangers that joined
+ * before. */
+static uint64_t height_over(const struct grove *g, uint32_t node, uint64_t height)
+{
+    const struct join *below = g->joins + (node - g->n);
+
+    return node < g->n ? height : max_u64(height, below->height + !below->strangers);
+}
+
 /* Joins the sets of two leaves. Equal distances above one another become one join with many
  * children; equal distances beside one another stay apart. */
 static void grove_join(struct grove *g, const struct linkage_merge *m)
 {
     uint32_t left = find_root(g->parent, m->a), right = find_root(g->parent, m->b);
     uint32_t x = g->top[left], y = g->top[right], joined;
+    bool strangers = m->height >= LINKAGE_STRANGERS;
+    uint64_t height = m->height;
 
-    if (!node_is_join_at(g, x, m->height)) {
+    if (strangers)
+        height = height_over(g, x, height_over(g, y, height - LINKAGE_STRANGERS));
+    if (!node_is_join_at(g, x, height)) {
         uint32_t swap = x;
 
         x = y;
         y = swap;
     }
-    if (node_is_join_at(g, x, m->height)) {
+    if (node_is_join_at(g, x, height)) {
         joined = x;
-        if (node_is_join_at(g, y, m->height))
+        if (node_is_join_at(g, y, height))
             join_splice(g, g->joins + (x - g->n), g->joins + (y - g->n));
         else
             join_append(g, g->joins + (x - g->n), y);
@@ -113,7 +127,8 @@ static void grove_join(struct grove *g, const struct linkage_merge *m)
         struct join *j = g->joins + g->n_joins;
 
         joined = (uint32_t)(g->n + g->n_joins++);
-        *j = (struct join){.height = m->height, .smallest = NONE, .head = NONE, .tail = NONE};
+        *j = (struct join){
+            .height = height, .strangers = strangers, .smallest = NONE, .head = NONE, .tail = NONE};
         join_append(g, j, x);
         join_append(g, j, y);
     }

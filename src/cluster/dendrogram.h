@@ -18,7 +18,8 @@ enum linkage {
 /* Node i < n_leaves is leaf i. The others are joins; a join's children stand before it, and have a
  * smaller distance than it unless they are leaves. */
 struct dendrogram_node {
-    uint64_t different; /* bytes different at the join, as the linkage measures it; 0 for leaves */
+    uint64_t different; /* bytes different at the join, as the linkage measures it, but more than at
+                         * each family that strangers' joins join; 0 for leaves */
     uint64_t shared;    /* bytes shared: of those pairs (single: the most, complete: the least), or
                          * their mean, rounded down */
     uint32_t first;     /* into children[] */
@@ -42,6 +43,10 @@ struct dendrogram_input {
     uint64_t (*different)(const void *arg, size_t i, size_t j);
     uint64_t (*shared)(const void *arg, size_t i, size_t j);
     const void *arg;
+    /* Pairs that share less than this part (share_of()) are strangers. Kin join before strangers
+     * do, however near those are: a clone that grew differs from its base by more than the base
+     * does from an empty disk. (Average: whom a chain of kin joins.) 0: all are kin. */
+    double kin;
 };
 
 /* O(n^2) time. Equal input gives the equal tree, whatever the order of equal distances. */

@@ -102,7 +102,7 @@ static int relate(struct relatives *r, const struct sig *const *sigs,
 static int grow_tree(struct kinship *k, const struct relatives *r, const struct kinship_options *o,
                      struct error *e)
 {
-    struct dendrogram_input in = {k->n_leaves, leaf_different, leaf_shared, r};
+    struct dendrogram_input in = {k->n_leaves, leaf_different, leaf_shared, r, 1 - o->threshold};
 
     k->linkage = o->linkage;
     k->threshold = o->threshold;

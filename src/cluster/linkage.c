@@ -31,6 +31,16 @@ static int sort_merges(struct linkage_merge *merges, size_t n, struct error *e)
     return 0;
 }
 
+/* The distance of two leaves, strangers beyond all kin. */
+static uint64_t distance(const struct dendrogram_input *in, size_t i, size_t j)
+{
+    uint64_t d = in->different(in->arg, i, j);
+
+    if (in->kin <= 0 || share_of(in->shared(in->arg, i, j), d) >= in->kin)
+        return d;
+    return min_u64(d, LINKAGE_STRANGERS - 2) + LINKAGE_STRANGERS;
+}
+
 static int merges_single(const struct dendrogram_input *in, struct linkage_merge *out,
                          struct error *e)
 {
@@ -46,7 +56,7 @@ static int merges_single(const struct dendrogram_input *in, struct linkage_merge
         size_t best = 0;
 
         for (size_t k = 0; k < left; k++) {
-            uint64_t d = in->different(in->arg, current, nearest[k].a);
+            uint64_t d = distance(in, current, nearest[k].a);
 
             if (d < nearest[k].height) {
                 nearest[k].height = d;
@@ -176,26 +186,76 @@ static void chain_run(struct chain *c, struct linkage_merge *out)
     }
 }
 
+static uint32_t set_root(uint32_t *set, uint32_t i)
+{
+    while (set[i] != i)
+        i = set[i] = set[set[i]];
+    return i;
+}
+
+/* For means: leaves that no chain of kin leads to each other lie farther apart than any others, all
+ * by the same power of two, so that their means are still exact: *apart, or 0. */
+static int push_apart(const struct dendrogram_input *in, struct chain *c, uint64_t *apart,
+                      struct error *e)
+{
+    AUTO_FREE uint32_t *set = mem_array(c->n, sizeof *set, "tree", e);
+    uint64_t all = 0;
+
+    if (set == NULL)
+        return -1;
+    for (uint32_t i = 0; i < c->n; i++)
+        set[i] = i;
+    for (uint32_t i = 0; i < c->n; i++) {
+        for (uint32_t j = 0; j < i; j++) {
+            uint32_t a = set_root(set, i), b = set_root(set, j);
+            uint64_t d = *distance_of(c, i, j);
+
+            all |= d;
+            if (a != b && share_of(in->shared(in->arg, i, j), d) >= in->kin)
+                set[max_u64(a, b)] = (uint32_t)min_u64(a, b);
+        }
+    }
+    if (all >> 62 != 0)
+        return 0; /* no room: no disks are so large */
+    for (*apart = 1; *apart <= all;)
+        *apart *= 2;
+    for (uint32_t i = 0; i < c->n; i++) {
+        for (uint32_t j = 0; j < i; j++) {
+            if (set_root(set, i) != set_root(set, j))
+                *distance_of(c, i, j) += *apart;
+        }
+    }
+    return 0;
+}
+
 static int merges_chain(const struct dendrogram_input *in, enum linkage linkage,
                         struct linkage_merge *out, struct error *e)
 {
     size_t n = in->n;
-    AUTO_FREE uint64_t *distance = mem_array(n * (n - 1) / 2, sizeof *distance, "distances", e);
+    AUTO_FREE uint64_t *distances = mem_array(n * (n - 1) / 2, sizeof *distances, "distances", e);
     AUTO_FREE uint32_t *size = mem_array(n, sizeof *size, "tree", e);
     AUTO_FREE uint32_t *stack = mem_array(n, sizeof *stack, "tree", e);
-    struct chain c = {.linkage = linkage, .n = n, .distance = distance, .size = size};
+    struct chain c = {.linkage = linkage, .n = n, .distance = distances, .size = size};
+    uint64_t apart = 0;
 
     c.stack = stack;
-    if (distance == NULL || size == NULL || stack == NULL)
+    if (distances == NULL || size == NULL || stack == NULL)
         return -1;
     for (size_t i = 0, k = 0; i < n; i++) {
         size[i] = 1;
         for (size_t j = 0; j < i; j++)
-            distance[k++] = in->different(in->arg, i, j);
+            distances[k++] =
+                linkage == LINKAGE_COMPLETE ? distance(in, i, j) : in->different(in->arg, i, j);
     }
+    if (linkage == LINKAGE_AVERAGE && in->kin > 0 && push_apart(in, &c, &apart, e) != 0)
+        return -1;
     if (linkage == LINKAGE_AVERAGE)
         chain_scale(&c);
     chain_run(&c, out);
+    for (size_t k = 0; apart != 0 && k < n - 1; k++) {
+        if (out[k].height >= apart)
+            out[k].height += LINKAGE_STRANGERS - apart;
+    }
     return sort_merges(out, n - 1, e);
 }
 

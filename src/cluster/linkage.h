@@ -7,9 +7,12 @@
 
 /* The clusters that hold leaves a and b join at this distance (average: the mean, rounded down). */
 struct linkage_merge {
-    uint64_t height;
+    uint64_t height; /* of strangers: + LINKAGE_STRANGERS */
     uint32_t a, b;
 };
+
+/* No distance of kin comes near it. */
+#define LINKAGE_STRANGERS (UINT64_C(1) << 63)
 
 /* n - 1 merges by rising height; of equal ones, those below come first. Single linkage: Prim, 1957;
  * the others: nearest-neighbour chains (Murtagh, 1983), which give the same tree as joining the

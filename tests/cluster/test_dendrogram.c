@@ -397,6 +397,35 @@ static void families_end_where_too_much_differs(void **state)
     dendrogram_release(&d);
 }
 
+/* Leaf 1 is a clone of leaf 0 that grew; leaf 2 is a small disk of somebody else. */
+static void a_small_stranger_does_not_come_between_kin(void **state)
+{
+    static const uint64_t different[] = {0, 20, 5, 20, 0, 25, 5, 25, 0};
+    static const uint64_t shared[] = {4, 4, 0, 4, 24, 0, 0, 0, 1};
+    static const uint64_t top[] = {
+        [LINKAGE_SINGLE] = 21, [LINKAGE_AVERAGE] = 21, [LINKAGE_COMPLETE] = 25};
+    struct table t = {3, different, shared};
+    struct dendrogram_input in = {3, at_different, at_shared, &t, 0.1};
+
+    (void)state;
+    for (enum linkage linkage = LINKAGE_SINGLE; linkage <= LINKAGE_COMPLETE; linkage++) {
+        uint32_t family[3];
+        struct dendrogram d;
+        struct error e;
+        size_t n;
+
+        assert_ok(dendrogram_build(&in, linkage, &d, &e), &e);
+        assert_ok(dendrogram_families(&d, 0.9, family, &n, &e), &e);
+        assert_int_equal(n, 2);
+        assert_int_equal(family[0], family[1]);
+        assert_int_equal(d.n_nodes, 5);
+        assert_int_equal(d.nodes[3].different, 20);
+        assert_int_equal(d.nodes[3].shared, 4);
+        assert_int_equal(d.nodes[4].different, top[linkage]);
+        dendrogram_release(&d);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,6 +440,7 @@ int main(void)
         cmocka_unit_test(a_tree_of_3000_levels_needs_no_deep_stack),
         cmocka_unit_test(huge_distances_are_rounded_not_wrapped),
         cmocka_unit_test(families_end_where_too_much_differs),
+        cmocka_unit_test(a_small_stranger_does_not_come_between_kin),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
