@@ -73,6 +73,8 @@ static void runs_go_on_across_tables_while_they_are_of_one_kind(void **state)
     entries[1][5] = 0x30000 | 1;
     entries[1][6] = COMPRESSED | 0x777;
     entries[1][7] = COMPRESSED | 0x888;
+    entries[1][8] = UINT64_C(0x00ff000000000000) | COPIED; /* bits 9 to 55 are the offset */
+    entries[1][9] = UINT64_C(0x3f000000000001fe) | COPIED; /* the others are not */
     t = table_new(entries, &f);
     assert_run(t, 0, QCOW2_UNALLOCATED, 62 * SMALL, 0);
     assert_run(t, 62 * SMALL, QCOW2_DATA, 5 * SMALL, 0x10000);
@@ -82,8 +84,9 @@ static void runs_go_on_across_tables_while_they_are_of_one_kind(void **state)
     assert_run(t, table + 5 * SMALL, QCOW2_ZERO_ALLOCATED, SMALL, 0);
     assert_run(t, table + 6 * SMALL, QCOW2_COMPRESSED, SMALL, 0x777);
     assert_run(t, table + 7 * SMALL + 100, QCOW2_COMPRESSED, SMALL - 100, 0x888);
+    assert_run(t, table + 8 * SMALL, QCOW2_DATA, SMALL, UINT64_C(0x00ff000000000000));
     /* tables 2 and 3 do not exist */
-    assert_run(t, table + 8 * SMALL, QCOW2_UNALLOCATED, 3 * table - 8 * SMALL, 0);
+    assert_run(t, table + 9 * SMALL, QCOW2_UNALLOCATED, 3 * table - 9 * SMALL, 0);
 }
 
 static void damage_is_told_to_whoever_asks_for_the_damaged_piece(void **state)

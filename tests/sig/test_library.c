@@ -459,7 +459,7 @@ static void a_file_that_changes_during_the_scan_is_told_and_not_kept(void **stat
     assert_int_equal(p->memory.created, 0);
 }
 
-static void formats_snapshots_and_names_have_keys_of_their_own(void **state)
+static void formats_and_files_have_keys_of_their_own(void **state)
 {
     struct place *p = *state;
     char raw[65], qcow2[65], linked[65];
@@ -492,6 +492,143 @@ static void formats_snapshots_and_names_have_keys_of_their_own(void **state)
     assert_string_equal(qcow2, linked); /* it is the file, not its name */
 }
 
+static void assert_another_key(const struct disk *d, const char *key)
+{
+    char other[65];
+
+    assert_true(sig_cache_key(d, other));
+    assert_string_not_equal(other, key);
+}
+
+static void all_that_tells_a_file_goes_into_the_key(void **state)
+{
+    struct place *p = *state;
+    char key[65], again[65];
+    struct run r;
+
+    if (!test_have("qemu-img"))
+        skip();
+    write_image(p, "base.img", 'b', 1);
+    assert_int_equal(test_run("cd %s && qemu-img create -q -f qcow2 -b base.img -F raw m.qcow2 && "
+                              "qemu-img create -q -f qcow2 -b m.qcow2 -F qcow2 top.qcow2",
+                              p->folder),
+                     0);
+    run_begin(&r, p);
+    {
+        AUTO(disk) *top = run_open(&r, p, "top.qcow2", "qcow2");
+
+        assert_true(sig_cache_key(top, key));
+        for (struct disk *d = top; d != NULL; d = disk_backing(d)) {
+            struct host_file *const *files;
+            struct file_identity *f, was;
+
+            assert_int_equal(disk_files(d, &files), 1);
+            f = &files[0]->identity;
+            was = *f;
+            f->device++;
+            assert_another_key(top, key);
+            *f = was;
+            f->inode++;
+            assert_another_key(top, key);
+            *f = was;
+            f->size++;
+            assert_another_key(top, key);
+            *f = was;
+            f->mtime_ns++;
+            assert_another_key(top, key);
+            *f = was;
+            f->ctime_ns++;
+            assert_another_key(top, key);
+            *f = was;
+            f->block_device = true;
+            assert_false(sig_cache_key(top, again));
+            *f = was;
+        }
+        assert_true(sig_cache_key(top, again));
+        assert_string_equal(again, key);
+    }
+    run_end(&r);
+}
+
+/* All files of the chain were written long ago but one. */
+static void one_unsettled_file_of_the_chain_is_enough(void **state)
+{
+    static const char *const names[] = {"base.img", "m.qcow2", "top.qcow2"};
+    struct place *p = *state;
+    struct id id;
+
+    if (!test_have("qemu-img"))
+        skip();
+    write_image(p, "base.img", 'b', 1);
+    assert_int_equal(test_run("cd %s && qemu-img create -q -f qcow2 -b base.img -F raw m.qcow2 && "
+                              "qemu-img create -q -f qcow2 -b m.qcow2 -F qcow2 top.qcow2",
+                              p->folder),
+                     0);
+    for (size_t i = 0; i < 3; i++) {
+        AUTO_FREE char *path = test_path(p->folder, names[i]);
+        struct timespec times[2] = {{0, UTIME_NOW}, {time(NULL) + 100000, 0}};
+
+        assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+        settle();
+        sign(p, "top.qcow2", NULL, &id, NULL);
+        assert_int_equal(p->memory.created, i > 0); /* the one below; the rest is kept */
+        times[1].tv_sec = 1000000000;
+        assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+        settle();
+    }
+}
+
+static void snapshots_have_keys_of_their_own(void **state)
+{
+    static const char *const names[] = {NULL, "one", "two"};
+    struct place *p = *state;
+    AUTO_FREE char *path = test_path(p->folder, "a.qcow2");
+    char keys[3][65];
+    struct run r;
+
+    if (!test_have("qemu-img"))
+        skip();
+    assert_int_equal(
+        test_run("cd %s && qemu-img create -q -f qcow2 a.qcow2 1M && "
+                 "qemu-img snapshot -c one a.qcow2 && qemu-img snapshot -c two a.qcow2",
+                 p->folder),
+        0);
+    run_begin(&r, p);
+    for (size_t i = 0; i < 3; i++) {
+        AUTO(disk) *d = NULL;
+        struct error e;
+
+        assert_ok(test_env_open(&r.env, path, NULL, names[i], &d, &e), &e);
+        assert_true(sig_cache_key(d, keys[i]));
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(keys[k], keys[i]);
+    }
+    run_end(&r);
+}
+
+static void block_devices_are_never_kept(void **state)
+{
+    struct place *p = *state;
+    struct sig_origin origin;
+    struct run r;
+
+    write_image(p, "a.img", 'a', 1);
+    settle();
+    run_begin(&r, p);
+    {
+        AUTO(disk) *d = run_open(&r, p, "a.img", "raw");
+        struct host_file *const *files;
+        AUTO(sig) *s = NULL;
+
+        assert_int_equal(disk_files(d, &files), 1);
+        files[0]->identity.block_device = true; /* only root can have a real one */
+        s = run_get(&r, d, &origin);
+        assert_int_equal(s->n_ids, 1);
+    }
+    run_end(&r);
+    assert_int_equal(p->memory.created, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -506,7 +643,11 @@ int main(void)
         T(the_entry_of_another_disk_is_not_believed),
         T(a_cache_that_fails_is_told_once_and_stops_nothing),
         T(a_file_that_changes_during_the_scan_is_told_and_not_kept),
-        T(formats_snapshots_and_names_have_keys_of_their_own),
+        T(formats_and_files_have_keys_of_their_own),
+        T(all_that_tells_a_file_goes_into_the_key),
+        T(one_unsettled_file_of_the_chain_is_enough),
+        T(snapshots_have_keys_of_their_own),
+        T(block_devices_are_never_kept),
     };
     struct error e;
 

@@ -83,16 +83,17 @@ static void an_overlay_may_end_within_a_cluster_of_its_base(void **state)
         {"-c 'write -q -P 1 64k 512'",
          "printf '\\001%.0s' $(seq 512) | dd of=want bs=64k seek=1 conv=notrunc"},
     };
+    const unsigned bases[] = {200000, 70000}; /* the latter ends within that cluster as well */
     struct place *p = *state;
 
     if (!test_have("qemu-img") || !test_have("qemu-io"))
         skip();
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
         assert_int_equal(
-            test_run("cd %s && rm -f o.qcow2 && yes b | head -c 200000 > base && head -c 66560 "
+            test_run("cd %s && rm -f o.qcow2 && yes b | head -c %u > base && head -c 66560 "
                      "base > want && qemu-img create -q -f qcow2 -b base -F raw o.qcow2 66560 && "
                      "qemu-io -f qcow2 %s o.qcow2 > /dev/null && { %s; } 2> /dev/null",
-                     p->folder, cases[i][0], cases[i][1]),
+                     p->folder, bases[i % 2], cases[i / 2][0], cases[i / 2][1]),
             0);
         assert_same_disk(p, "o.qcow2", "want");
     }
