@@ -221,7 +221,7 @@ def run(command, must=False):
 
 
 def compiles():
-    return run(["ninja", "-C", BUILD, f"-j{os.cpu_count()}", "src/cli/stemma"]) == 0
+    return run(["ninja", "-C", BUILD, f"-j{os.cpu_count()}", "stemma"]) == 0
 
 
 def test(*which):
@@ -322,7 +322,7 @@ def main(argv):
     WORK.mkdir(exist_ok=True)
     (WORK / "log").write_text("")
     copy_tree()
-    run(["ninja", "-C", BUILD, f"-j{os.cpu_count()}", "src/cli/stemma"], must=True)
+    run(["ninja", "-C", BUILD, f"-j{os.cpu_count()}", "stemma"], must=True)
     rows = []
     for bug in bugs:
         rows.append((bug, *plant(bug)))

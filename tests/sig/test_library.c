@@ -261,6 +261,19 @@ static void an_image_that_was_just_written_is_not_kept(void **state)
     assert_int_equal(problems, 0);
 }
 
+static void an_image_whose_time_was_just_set_back_is_not_kept(void **state)
+{
+    const struct timespec times[2] = {{1000000000, 0}, {1000000000, 0}};
+    struct place *p = *state;
+    AUTO_FREE char *path = test_path(p->folder, "a.img");
+    struct id id;
+
+    write_image(p, "a.img", 'a', 1);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    sign(p, "a.img", "raw", &id, NULL);
+    assert_int_equal(p->memory.created, 0);
+}
+
 static void an_image_from_the_future_is_not_kept(void **state)
 {
     struct place *p = *state;
@@ -635,6 +648,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         T(an_unchanged_image_is_not_read_again),
         T(an_image_that_was_just_written_is_not_kept),
+        T(an_image_whose_time_was_just_set_back_is_not_kept),
         T(an_image_from_the_future_is_not_kept),
         T(a_change_is_seen_also_when_the_time_was_set_back),
         T(a_backing_file_is_read_once_for_all_that_stand_on_it),
