@@ -251,9 +251,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         size_t n = cursor_le16(&c);
         const uint8_t *payload;
 
+        if (c.bad)
+            break;
         n = n < cursor_left(&c) ? n : cursor_left(&c); /* the last may be cut */
         payload = cursor_bytes(&c, n);
-        r.payload = cursor_of(payload, payload == NULL ? 0 : n);
+        r.payload = cursor_of(payload, n);
         memset(r.fds, -1, sizeof r.fds);
         rc = take_record(w.front, &r, &ended, &job_error, &e);
         if (rc == 0 && r.type >= MSG_OPEN_SOURCE && r.type <= MSG_OUTPUT_COMMIT)

@@ -38,7 +38,12 @@ static char *decoded(const char *at, size_t length, struct error *e)
 
     for (size_t i = 0; out != NULL && i < length; i++) {
         if (at[i] == '%' && i + 2 < length && hex(at[i + 1]) >= 0 && hex(at[i + 2]) >= 0) {
-            out[n++] = (char)(hex(at[i + 1]) << 4 | hex(at[i + 2]));
+            out[n] = (char)(hex(at[i + 1]) << 4 | hex(at[i + 2]));
+            if (out[n++] == 0) {
+                free(out);
+                err_set(e, ERR_USAGE, "%%00 cannot stand in an NBD URI");
+                return NULL;
+            }
             i += 2;
         } else {
             out[n++] = at[i];
@@ -57,6 +62,8 @@ static int parse_unix(const char *at, struct source *out, struct error *e)
         return err_set(e, ERR_USAGE, "it is written nbd+unix:///EXPORT?socket=PATH");
     socket += strlen("socket=");
     length = strcspn(socket, "&");
+    if (length == 0)
+        return err_set(e, ERR_USAGE, "the path of the socket is empty");
     out->nbd_socket = decoded(socket, length, e);
     out->export_name = decoded(at + 1, (size_t)(question - at) - 1, e);
     return out->nbd_socket == NULL || out->export_name == NULL ? -1 : 0;
@@ -73,7 +80,7 @@ static int parse_tcp(const char *at, struct source *out, struct error *e)
     if (at[0] == '[') { /* IPv6 */
         const char *end = memchr(at, ']', authority);
 
-        if (end == NULL)
+        if (end == NULL || strchr(":/?", end[1]) == NULL)
             return err_set(e, ERR_USAGE, "an IPv6 address stands in [ ]");
         host = at + 1;
         host_length = (size_t)(end - host);

@@ -9,16 +9,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#define NAME_SHOWN 200 /* bytes of the final name, so that there is room for the rest */
+
 int output_create(struct output *o, const char *path, struct error *e)
 {
     const char *slash = strrchr(path, '/');
     size_t folder = slash == NULL ? 0 : (size_t)(slash - path) + 1;
+    static unsigned count; /* the name may have been cut */
 
     *o = (struct output){.fd = -1};
     o->path = mem_string(path, e);
     if (o->path != NULL)
-        o->temporary =
-            mem_printf(e, "%.*s.%s.%d.stemma-tmp", (int)folder, path, path + folder, (int)getpid());
+        o->temporary = mem_printf(e, "%.*s.%.*s.%d-%u.stemma-tmp", (int)folder, path, NAME_SHOWN,
+                                  path + folder, (int)getpid(), count++);
     if (o->temporary == NULL) {
         output_release(o);
         return -1;
