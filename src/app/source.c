@@ -265,8 +265,8 @@ static const char *guest_format(const struct source_set *s, const struct guest *
 {
     if (s->image_format != NULL)
         return s->image_format;
-    if (d->format == NULL || strcmp(d->format, "raw") != 0 || !replace_made_overlay(d->source))
-        return d->format;
+    if ((d->format != NULL && strcmp(d->format, "raw") != 0) || !replace_made_overlay(d->source))
+        return d->format; /* libvirt takes a disk without one for raw */
     problem_report(&s->problems, SEVERITY_WARNING, ERR_CHANGED, d->source, PROBLEM_NO_OFFSET,
                    "a rebase made it a qcow2 overlay, but disk %s of guest %s is still defined as "
                    "raw: started like that, the guest would destroy it",

@@ -80,16 +80,17 @@ static void rebase_release(struct rebase *r)
 
 /* ---- what is to be done ---- */
 
-/* The user said that it runs: it is a leaf in overlays that are written elsewhere, and is not
- * replaced. */
+/* An image that a guest writes to, or that the user says is in use, is not replaced. It is a leaf
+ * in every plan, and may be one in overlays that are written elsewhere. */
 static bool left_out(const struct rebase *r, size_t image)
 {
-    const struct session *s = r->session;
+    return r->o->output == NULL && r->k.images[image].in_use;
+}
 
-    if (r->o->output != NULL || s->in_use == NULL || !r->k.images[image].in_use)
-        return false;
-    for (size_t i = 0; i < s->sources.n; i++) {
-        if (s->in_use[i] && strcmp(s->sources.items[i].name, r->k.images[image].path) == 0)
+static bool user_says_in_use(const struct session *s, const char *name)
+{
+    for (size_t i = 0; s->in_use != NULL && i < s->sources.n; i++) {
+        if (s->in_use[i] && strcmp(s->sources.items[i].name, name) == 0)
             return true;
     }
     return false;
@@ -116,16 +117,14 @@ static void mark_parts(const struct rebase *r, bool *part, bool *base)
     for (size_t i = 0; i < k->n; i++) {
         const struct plan_step *s = &k->plan.steps[i];
 
-        if (left_out(r, i))
-            continue; /* a leaf: nothing stands on it */
-        if (s->action == PLAN_REBASE) {
+        if (s->action == PLAN_REBASE && !left_out(r, i)) {
             part[i] = true;
             if (s->backing < k->n)
                 part[s->backing] = true;
         }
         if (s->action == PLAN_KEEP && k->images[i].backing < k->n)
             base[k->images[i].backing] = true;
-        if (has_end(k->images[i].backing_path, REPLACE_BASE))
+        if (has_end(k->images[i].backing_path, REPLACE_BASE) && !left_out(r, i))
             part[i] = true;
         if (has_end(k->images[i].path, REPLACE_BASE))
             base[i] = true;
@@ -307,18 +306,6 @@ static void print_left_alone(const struct rebase *r, struct buf *out)
     }
 }
 
-/* Images that --replace would refuse now. */
-static void print_in_use(const struct rebase *r, struct buf *out)
-{
-    for (size_t i = 0; i < r->k.n; i++) {
-        AUTO_FREE
-        char *name = shown(r->k.images[i].path);
-
-        if (r->item_of[i] != REPLACE_NONE && r->k.images[i].in_use)
-            buf_printf(out, "In use now, so --replace would refuse: %s\n", name);
-    }
-}
-
 static size_t count_rebased(const struct rebase *r, uint64_t *saves)
 {
     size_t rebased = 0;
@@ -349,7 +336,6 @@ static int print_replacement(const struct rebase *r, struct buf *out, struct err
         return -1;
     print_left_alone(r, out);
     if (!r->done) {
-        print_in_use(r, out);
         buf_printf(out, "Needs %s meanwhile.\n", text_size(bytes, replace_bytes(r->plan)));
     }
     return 0;
@@ -397,16 +383,21 @@ static int finish(struct rebase *r)
     return print_document(&out, session_status(r->session, 0));
 }
 
-/* Only images that nobody writes to are touched. */
-static int refuse_in_use(const struct rebase *r, struct error *e)
+/* Only images that nobody writes to are touched; the others can be. */
+static void tell_in_use(const struct rebase *r)
 {
     for (size_t i = 0; i < r->k.n; i++) {
-        if (r->item_of[i] != REPLACE_NONE && r->k.images[i].in_use)
-            return err_set(e, ERR_IN_USE,
-                           "%s: in use; shut its guest down first, or leave the image out",
-                           r->k.images[i].path);
+        const char *path = r->k.images[i].path;
+        struct error e;
+
+        if (r->k.plan.steps[i].action != PLAN_REBASE || !left_out(r, i) ||
+            user_says_in_use(r->session, path))
+            continue;
+        err_set(&e, ERR_IN_USE,
+                "in use, so it stays as it is; shut its guest down and run this again (--in-use "
+                "says that it is meant to stay)");
+        session_tell(r->session, path, &e);
     }
-    return 0;
 }
 
 static int carry_out(struct rebase *r, struct error *e)
@@ -423,6 +414,43 @@ static int carry_out(struct rebase *r, struct error *e)
     return 0;
 }
 
+/* An image that has more names than ours (replace.h) would live on under them, unchanged. */
+static bool has_other_names(const char *path)
+{
+    static const char *const ours[] = {REPLACE_BASE, REPLACE_OLD};
+    AUTO_FREE
+    char *real = realpath(path, NULL);
+    struct error ignored;
+    struct stat st, other;
+    nlink_t names = 1;
+
+    if (real == NULL || stat(real, &st) != 0 || !S_ISREG(st.st_mode) || st.st_nlink == 1)
+        return false;
+    for (size_t i = 0; i < 2; i++) {
+        AUTO_FREE
+        char *name = mem_printf(&ignored, "%s%s", real, ours[i]);
+
+        names += name != NULL && lstat(name, &other) == 0 && other.st_dev == st.st_dev &&
+                 other.st_ino == st.st_ino;
+    }
+    return st.st_nlink > names;
+}
+
+/* What no replacement can touch is no part of the plan, so that the others can be. */
+static int leave_linked_alone(struct session *s, struct error *e)
+{
+    for (size_t i = 0; i < s->sources.n; i++) {
+        struct source *source = &s->sources.items[i];
+
+        if (source->path == NULL || source->fixed != NULL || !has_other_names(source->path))
+            continue;
+        source->fixed = mem_string("has other hard links, which would keep the old image", e);
+        if (source->fixed == NULL)
+            return -1;
+    }
+    return 0;
+}
+
 static int rebase(struct rebase *r)
 {
     struct session *s = r->session;
@@ -430,6 +458,8 @@ static int rebase(struct rebase *r)
         .linkage = LINKAGE_SINGLE, .threshold = 0.9, .all = r->o->all, .images_only = true};
     struct error e;
 
+    if (r->o->output == NULL && leave_linked_alone(s, &e) != 0)
+        return session_fail(s, "", &e);
     if (mark_in_use(s, &r->o->in_use, &e) != 0 || kin_find(s, &job, &r->k, &e) != 0)
         return session_fail(s, "", &e);
     if (r->o->output != NULL) {
@@ -441,8 +471,11 @@ static int rebase(struct rebase *r)
     if (plan_replacement(r, &e) != 0 || rebase_guests_find(s, r->plan, &r->definitions, &e) != 0)
         return session_fail(s, "", &e);
     rebase_guests_warn(s, &r->definitions, r->plan, r->items);
-    if (r->o->replace && (refuse_in_use(r, &e) != 0 || carry_out(r, &e) != 0))
-        return session_fail(s, "", &e);
+    if (r->o->replace) {
+        tell_in_use(r);
+        if (carry_out(r, &e) != 0)
+            return session_fail(s, "", &e);
+    }
     return finish(r);
 }
 

@@ -189,7 +189,29 @@ static int inspect_neighbours(struct session *s, struct source_set *found, struc
     return rc;
 }
 
-/* Looks at every image of the folder that `base` lies in. */
+/* An image of the command line and the frozen base made of it, unless they lie below the folder. */
+static int add_elsewhere(struct source_set *found, const char *path, const char *folder,
+                         struct error *e)
+{
+    AUTO_FREE
+    char *real = realpath(path, NULL);
+    AUTO_FREE
+    char *base = real == NULL ? NULL : mem_printf(e, "%s" REPLACE_BASE, real);
+    size_t length = strlen(folder);
+    struct stat st;
+
+    if (real == NULL)
+        return 0; /* gone, or under another name by now */
+    if (base == NULL)
+        return -1;
+    if (strncmp(real, folder, length) == 0 && (real[length] == '/' || length == 1))
+        return 0;
+    if (stat(base, &st) == 0 && source_add(found, base, e) != 0)
+        return -1;
+    return source_add(found, real, e);
+}
+
+/* Looks at every image of the folder that `base` lies in, and at those of the command line. */
 int rebase_worker_used_by(void *arg, const char *base, const char *except, char **user,
                           struct error *e)
 {
@@ -207,6 +229,10 @@ int rebase_worker_used_by(void *arg, const char *base, const char *except, char 
         return slash == NULL ? err_set(e, ERR_INTERNAL, "no folder") : err_sys(e, "%s", base);
     slash[slash == folder] = 0;
     rc = source_add(&found, folder, e);
+    for (size_t i = 0; rc == 0 && i < w->session->sources.n; i++) {
+        if (w->session->sources.items[i].path != NULL)
+            rc = add_elsewhere(&found, w->session->sources.items[i].path, folder, e);
+    }
     if (rc == 0) {
         images = mem_array(found.n, sizeof *images, "images", e);
         rc = images == NULL ? -1 : inspect_neighbours(w->session, &found, images, e);

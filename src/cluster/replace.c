@@ -151,6 +151,30 @@ static int check_same_plan(const struct replace *r, const struct replace_image *
     return refuse_taken(m->path_old, e);
 }
 
+/* What is under NAME stands on NAME.stemma-base already, be that of a root or of a middle whose own
+ * base is not among the items: more can stand on it, whatever was written to NAME since. */
+static bool stands_on_own_base(const struct replace_image *m, const struct replace_names *x)
+{
+    return m->item->stands_on != NULL && strcmp(m->item->stands_on, m->path_base) == 0 &&
+           m->item->base_format != NULL && x->image.kind == ENTRY_REGULAR &&
+           x->base.kind == ENTRY_REGULAR && !entry_same(&x->image, &x->base);
+}
+
+static int inspect_root(struct replace_image *m, const struct replace_names *x, struct error *e)
+{
+    if (stands_on_own_base(m, x)) {
+        m->kept = m->swapped = true;
+        return 0;
+    }
+    if (x->old.kind == ENTRY_REGULAR && x->image.kind == ENTRY_REGULAR &&
+        !entry_same(&x->image, &x->old))
+        return err_set(e, ERR_DENIED,
+                       "%s was replaced before, and others are to stand on it now: --commit or "
+                       "--undo that first",
+                       m->path);
+    return inspect_kept(m, &x->image, &x->base, m->path_base, e);
+}
+
 static int inspect_image(struct replace *r, size_t item, struct replace_names *x, struct error *e)
 {
     struct replace_image *m = &r->images[item];
@@ -163,7 +187,7 @@ static int inspect_image(struct replace *r, size_t item, struct replace_names *x
         return 0;
     if (m->role == ROLE_BASE)
         return replace_watch(r, m, m->path, e);
-    if (inspect_kept(m, &x->image, root ? &x->base : &x->old, kept, e) < 0)
+    if ((root ? inspect_root(m, x, e) : inspect_kept(m, &x->image, &x->old, kept, e)) < 0)
         return -1;
     if (m->role == ROLE_MIDDLE && inspect_middle_base(m, x, e) < 0)
         return -1;
@@ -197,13 +221,22 @@ static int count_bytes(struct replace *r, const struct replace_image *m, uint64_
     return 0;
 }
 
+/* How the overlay under the image's name is to call what it stands on. */
+static char *name_of_backing(const struct replace *r, const struct replace_image *m,
+                             const char *backing, struct error *e)
+{
+    if (m->linked)
+        return mem_string(backing, e);
+    return replace_backing_name(r->folders[m->folder].path, backing, e);
+}
+
 static int add_write(struct replace *r, size_t item, struct error *e)
 {
     struct replace_image *m = &r->images[item];
     const struct replace_image *up = &r->images[m->item->backing];
     struct replace_step *s;
 
-    m->backing_name = replace_backing_name(r->folders[m->folder].path, base_path(up), e);
+    m->backing_name = name_of_backing(r, m, base_path(up), e);
     if (m->backing_name == NULL ||
         (s = replace_add(r, REPLACE_STEP_WRITE, item, m->path, m->path_new, e)) == NULL)
         return -1;
@@ -219,7 +252,7 @@ static int add_fresh(struct replace *r, size_t item, struct error *e)
     struct replace_image *m = &r->images[item];
     struct replace_step *s;
 
-    m->fresh_name = replace_backing_name(r->folders[m->folder].path, m->path_base, e);
+    m->fresh_name = name_of_backing(r, m, m->path_base, e);
     if (m->fresh_name == NULL ||
         (s = replace_add(r, REPLACE_STEP_WRITE_FRESH, item, m->path_base, m->path_new, e)) == NULL)
         return -1;

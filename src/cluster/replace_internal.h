@@ -24,6 +24,8 @@ struct replace_image {
     char *path, *path_new, *path_base, *path_old; /* absolute; owned */
     char *backing_name, *fresh_name;              /* of steps; owned */
 
+    bool linked;  /* it was named by a symbolic link, relative to which QEMU looks for relative
+                   * backing  files: they are named in full */
     bool kept;    /* the original has its second name */
     bool based;   /* a middle's base is there */
     bool swapped; /* NAME is the new overlay */

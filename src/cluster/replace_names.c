@@ -171,6 +171,7 @@ int replace_resolve(struct replace *r, struct replace_image *m, const char *path
             return -1;
         if (x.kind != ENTRY_LINK || is_our_link(&x, name)) {
             m->present = x.kind != ENTRY_NONE;
+            m->linked = hop > 0;
             return set_paths(m, r->folders[m->folder].path, name, e);
         }
         next = link_target(&r->folders[m->folder], name, e);
