@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define COMMAND_PATHS 8 /* more are not spelled out */
+#define KEPT_IMAGES 8   /* more are counted, by what they stand on */
 
 char *draw_unrelated_word(const struct kinship *k, const struct draw_labels *labels,
                           const struct draw_family *family)
@@ -137,6 +138,41 @@ static void put_staying(struct canvas *c, const struct kinship *k, const struct 
     canvas_line(c);
 }
 
+/* "30 on golden.raw": what is an overlay already and stays one, where there are too many to be
+ * named (the tree names them). */
+static void put_kept(struct canvas *c, const struct kinship *k, const struct draw_labels *labels,
+                     uint32_t *kept)
+{
+    struct canvas_list list = {.canvas = c, .indent = 2, .between = ","};
+    uint32_t outside = 0;
+
+    memset(kept, 0, k->n * sizeof *kept);
+    for (uint32_t i = 0; i < k->n; i++) {
+        if (k->plan.steps[i].action != PLAN_KEEP)
+            continue;
+        if (k->images[i].backing < k->n)
+            kept[k->images[i].backing]++;
+        else
+            outside++;
+    }
+    canvas_put(c, STYLE_STRONG, "Overlays already");
+    canvas_line(c);
+    for (uint32_t i = 0; i <= k->n; i++) {
+        AUTO_BUF word = {};
+        uint32_t n = i < k->n ? kept[i] : outside;
+
+        if (n == 0)
+            continue;
+        buf_printf(&word, "%u on %s", n, i < k->n ? labels->image[i] : "images not looked at");
+        buf_put_u8(&word, 0);
+        if (word.failed)
+            c->out->failed = true;
+        else
+            canvas_list_put(&list, STYLE_PLAIN, (char *)word.bytes);
+    }
+    canvas_line(c);
+}
+
 /* The command with its paths, when that is short enough to be read and copied. */
 static bool put_spelled(struct canvas *c, const struct kinship *k, const bool *named)
 {
@@ -201,7 +237,8 @@ static void put_title(struct canvas *c, const struct kinship *k, size_t n)
     char after[TEXT_SIZE_MAX], before[TEXT_SIZE_MAX];
 
     canvas_put(c, STYLE_STRONG, "Plan");
-    canvas_format(c, STYLE_PLAIN, ": %zu of %zu images become overlays,", n, k->n);
+    canvas_format(c, STYLE_PLAIN, ": %zu of %zu images %s,", n, k->n,
+                  n == 1 ? "becomes an overlay" : "become overlays");
     if (canvas_room(c) < strlen(" 1023 MiB instead of 1023 MiB")) {
         canvas_line(c);
         canvas_put(c, STYLE_PLAIN, " ");
@@ -235,7 +272,10 @@ int draw_text_plan(struct canvas *c, const struct kinship *k, const struct draw_
         canvas_line(c);
     }
     put_staying(c, k, labels, PLAN_ROOT, "Stay whole", standing, refs);
-    put_staying(c, k, labels, PLAN_KEEP, "Overlays already", standing, refs);
+    if (steps_of(k, PLAN_KEEP, refs) > KEPT_IMAGES)
+        put_kept(c, k, labels, standing);
+    else
+        put_staying(c, k, labels, PLAN_KEEP, "Overlays already", standing, refs);
     put_staying(c, k, labels, PLAN_FIXED, "Left alone", standing, refs);
     return n > 0 ? put_command(c, k, e) : 0;
 }

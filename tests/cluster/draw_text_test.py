@@ -153,6 +153,17 @@ class Text(unittest.TestCase):
             '  stemma rebase /x/gold /x/web1 /x/web2'])
         self.assertIn('└─ web2 (in use)', '\n'.join(lines))
 
+    def test_many_overlays_are_counted_by_what_they_stand_on(self):
+        def plan_of(n):
+            images = [Image('/x/gold', GIB)] + [Image('/x/vm%d' % i, MIB, backing=0) for i in range(n)]
+            images.append(Image('/x/far', MIB, backing_path='/z/gone.img'))
+            sample = Sample(images, lambda i, j: MIB * (i != j), lambda i, j: GIB)
+            sample.plan = ([(1, None, GIB, 0)] + [(2, 0, MIB, 0)] * n + [(2, None, MIB, 0)])
+            lines = draw(sample, 80, 'plan')
+            return lines[lines.index('Overlays already') + 1:]
+        self.assertEqual(plan_of(2), ['  vm0 (on gold), vm1 (on gold), far (on /z/gone.img)'])
+        self.assertEqual(plan_of(30), ['  30 on gold, 1 on images not looked at'])
+
     def test_hostile_names_are_harmless_and_different(self):
         sample = hostile()
         sample.make_plan()
