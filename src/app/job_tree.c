@@ -11,6 +11,8 @@ struct family {
     struct kinship kinship;
     const struct sig **sigs; /* references, by image */
     struct origin *origins;
+    struct backing_read *reads; /* one for each backing file that was read */
+    size_t n_reads, reads_capacity;
 };
 
 /* Which files an image lies in. */
@@ -19,12 +21,20 @@ struct origin {
     bool has_own, has_backing;
 };
 
+/* What images above it read of a file: it counts for the image that lies there, which may come
+ * before or after them. */
+struct backing_read {
+    struct file_identity file;
+    uint64_t bytes;
+};
+
 static void family_release(struct family *f)
 {
     for (size_t i = 0; f->sigs != NULL && i < f->kinship.n; i++)
         sig_unref((struct sig *)f->sigs[i]);
     free(f->sigs);
     free(f->origins);
+    free(f->reads);
     kinship_release(&f->kinship);
 }
 
@@ -118,6 +128,41 @@ static int add_image(struct family *f, const struct job *job, const struct job_s
     return 0;
 }
 
+static int add_read(struct family *f, const struct file_identity *file, uint64_t bytes,
+                    struct error *e)
+{
+    for (size_t i = 0; i < f->n_reads; i++) {
+        if (file_identity_same(&f->reads[i].file, file)) {
+            f->reads[i].bytes += bytes;
+            return 0;
+        }
+    }
+    if (mem_grow(&f->reads, &f->reads_capacity, f->n_reads + 1, sizeof *f->reads, "backing files",
+                 e) != 0)
+        return -1;
+    f->reads[f->n_reads++] = (struct backing_read){*file, bytes};
+    return 0;
+}
+
+/* Takes what was read of the files below, so that it is counted once whoever looks next. */
+static int note_backing_reads(struct family *f, const struct image *image, struct error *e)
+{
+    struct disk *d = image->disk == NULL ? NULL : disk_backing(image->disk);
+
+    for (; d != NULL; d = disk_backing(d)) {
+        struct host_file *const *files;
+        size_t n = disk_files(d, &files);
+
+        for (size_t i = 0; i < n; i++) {
+            uint64_t bytes = atomic_exchange(&files[i]->read_bytes, 0);
+
+            if (bytes > 0 && add_read(f, &files[i]->identity, bytes, e) != 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
 static int sign_one(struct worker *w, const struct job *job, uint32_t index,
                     struct sig_library *library, struct family *f, struct error *e)
 {
@@ -132,6 +177,8 @@ static int sign_one(struct worker *w, const struct job *job, uint32_t index,
                        "in use: another process holds it for writing, so what was read may be "
                        "between two states");
     rc = image_sign(library, &image, e);
+    if (rc == 0)
+        rc = note_backing_reads(f, &image, e);
     if (rc == 0)
         rc = add_image(f, job, &job->sources[index], &image, e);
     image_release(&image);
@@ -176,7 +223,8 @@ static uint32_t find_image(const struct by_identity *sorted, size_t n,
                                                                       : PLAN_NONE;
 }
 
-/* Finds each image's existing backing file among the images. */
+/* Finds each image's existing backing file among the images, and whose reads those of backing files
+ * were. */
 static int link_backing(struct family *f, struct error *e)
 {
     size_t n = f->kinship.n, m = 0;
@@ -200,6 +248,12 @@ static int link_backing(struct family *f, struct error *e)
     for (size_t i = 0; i < n; i++) {
         if (f->origins[i].has_backing)
             f->kinship.images[i].backing = find_image(sorted, m, &f->origins[i].backing);
+    }
+    for (size_t i = 0; i < f->n_reads; i++) {
+        uint32_t image = find_image(sorted, m, &f->reads[i].file);
+
+        if (image != PLAN_NONE)
+            f->kinship.images[image].read_bytes += f->reads[i].bytes;
     }
     return 0;
 }

@@ -168,6 +168,24 @@ def changes(b):
     equal(look()["different_bytes"][0][1], 2 * CLUSTER, "a change in the backing file is seen through the overlay")
 
 
+def reads(b):
+    """What is read of a backing file counts for the image that lies there, wherever it stands."""
+    os.makedirs("reads")
+    with open("reads/base.raw", "wb") as f:
+        f.write(os.urandom(40 * CLUSTER))
+    sh("qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "reads/top.qcow2")
+    # a block of the overlay's own: the rest of its cluster is read below
+    sh("qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4096", "-b", "base.raw", "-F", "raw",
+       "reads/small.qcow2")
+    sh("qemu-io", "-c", "write -q -P 1 8k 4k", "reads/small.qcow2")
+    for order in [["top.qcow2", "base.raw", "small.qcow2"], ["base.raw", "small.qcow2", "top.qcow2"]]:
+        d = b.json("tree", "--cache=none", *[f"reads/{name}" for name in order])
+        told = {os.path.basename(i["path"]): i["read_bytes"] for i in d["images"]}
+        base = told["base.raw"] - 40 * CLUSTER - (CLUSTER - 4096)
+        check(0 <= base < 32768, f"all of the base once, and what the small one needed again: {told}")
+        check(told["top.qcow2"] < 1 << 20, f"an empty overlay reads its tables: {told}")
+
+
 def a_million(b):
     n = 1_000_000
     for name, salt in [("million-a.sig", 1), ("million-b.sig", 2)]:
@@ -221,10 +239,10 @@ def many(b):
 
 
 def main():
-    need("qemu-img")
+    need("qemu-img", "qemu-io")
     with Bench() as b:
         os.makedirs("scratch")
-        for part in [the_format_is_ours, ties, same_names, changes, a_million, many]:
+        for part in [the_format_is_ours, ties, same_names, changes, reads, a_million, many]:
             start = time.monotonic()
             part(b)
             print(f"{part.__name__}: {time.monotonic() - start:.1f} s")
