@@ -66,7 +66,7 @@
       tile(size(total), 'on disk now')];
     if (plan) {
       tiles.push(tile(size(Math.max(0, total - data.saves_bytes)), 'as overlays'),
-        tile(size(data.saves_bytes), 'saved' +
+        tile(size(data.saves_bytes), 'would be saved' +
           (total ? ' (' + percent(Math.min(1, data.saves_bytes / total)) + ')' : ''), true));
     } else {
       tiles.push(tile(String(related.length), related.length === 1 ? 'family' : 'families'),
