@@ -14,8 +14,7 @@ def closed_streams(b):
             for fd in closed:
                 os.close(fd)
         subprocess.run([b.stemma, "sign", "a.raw", "missing", "-o", "odd/", "--cache=none"], preexec_fn=close,
-                       stdout=None if 1 in closed else subprocess.DEVNULL,
-                       stderr=None if 2 in closed else subprocess.DEVNULL)
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with open("odd/a.raw.sig", "rb") as f, open("right.sig", "rb") as g:
             equal(f.read(), g.read(), f"the signature, with {closed} closed")
         shutil.rmtree("odd")
