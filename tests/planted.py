@@ -7,8 +7,8 @@ usage: tests/planted.py [--results=FILE] [NAME...]   all bugs, or these
        tests/planted.py --check                      only that each bug still fits the source
 
 Works in a copy of the tree under build-planted/, with one build folder, so that a bug costs one
-file's compilation and the tests up to the first that fails: those of the bug's own layer come first,
-then those above it. It must fail twice with the bug, and not without it. Exit 1 when a bug
+file's compilation and the tests up to the first that fails: those named like the file come first,
+then those of its layer, then those above it. It must fail twice with the bug, and not without it. Exit 1 when a bug
 survives, when it does not compile or when its text is no longer in the source: then the line of the
 table below has to follow the source. --results adds one line `pass|fail planted:NAME<TAB>WHY` for
 each, as ./check reads them.
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build-planted"
 TREE = WORK / "tree"
 BUILD = WORK / "build"
-TRIES = 3  # of a suite in which a test fails by chance
+TRIES = 3  # of tests among which a test fails by chance
 LAYERS = ["base", "hash", "disk", "sig", "cluster", "app", "cli"]
 
 # name, kind, file, then what is replaced by what (each text stands exactly once in the file)
@@ -240,18 +240,27 @@ def test(*which):
     return failed
 
 
-def suites_for(file):
-    """From the bug's own layer upwards."""
+def namesakes(file):
+    """Tests of the layer that are named like the file, or like the first word of its name."""
+    _, layer, name = file.split("/")
+    word = layer + "/" + name.removesuffix(".c").split("_")[0]
+    with open(BUILD / "meson-info" / "intro-tests.json", encoding="utf-8") as f:
+        return [t["name"] for t in json.load(f) if t["name"].startswith(word)]
+
+
+def where_to_look(file):
+    """Arguments of `meson test`, one call after another: from the bug's own layer upwards."""
     layer = file.split("/")[1]
-    return LAYERS[LAYERS.index(layer):]
+    near = namesakes(file)
+    return ([near] if near else []) + [["--suite", suite] for suite in LAYERS[LAYERS.index(layer):]]
 
 
 def find_failure(file):
     """(the test, how it failed), or (None, why not). It must fail twice: chance may fail one once."""
     chance = ""
-    for suite in suites_for(file):
+    for tests in where_to_look(file):
         for _ in range(TRIES):
-            failed = test("--suite", suite)
+            failed = test(*tests)
             if not failed:
                 break
             if failed[0][0] == "build":

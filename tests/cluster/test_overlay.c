@@ -203,6 +203,25 @@ static void the_first_difference_is_named(void **state)
     }
 }
 
+/* The overlay itself holds nothing: what differs is below it. */
+static void what_an_overlay_does_not_hold_is_compared_as_well(void **state)
+{
+    struct error e;
+
+    (void)state;
+    make_image("parent.raw", (1 << 20) + 65536);
+    assert_int_equal(run("cp parent.raw other.raw && head -c 1 /dev/zero | tr '\\000' '\\125' | "
+                         "dd of=other.raw bs=1 seek=1000000 conv=notrunc status=none && rm -f "
+                         "on.qcow2 && qemu-img create -q -f qcow2 -b other.raw -F raw on.qcow2"),
+                     0);
+    for (size_t same = 0; same < 2; same++) {
+        AUTO(disk) *a = open_disk(same ? "other.raw" : "parent.raw", "raw");
+        AUTO(disk) *b = open_disk("on.qcow2", "qcow2");
+
+        assert_int_equal(overlay_verify(a, b, &scan, &e), same ? 0 : -1);
+    }
+}
+
 static void sizes_must_agree_but_for_the_last_sector(void **state)
 {
     AUTO(disk) *a = NULL, *b = NULL, *c = NULL;
@@ -283,6 +302,7 @@ int main(void)
         cmocka_unit_test(without_a_parent_it_is_the_whole_disk),
         cmocka_unit_test(a_disk_that_changed_since_it_was_signed_is_told),
         cmocka_unit_test(the_first_difference_is_named),
+        cmocka_unit_test(what_an_overlay_does_not_hold_is_compared_as_well),
         cmocka_unit_test(sizes_must_agree_but_for_the_last_sector),
         cmocka_unit_test(huge_and_empty_takes_no_time),
         cmocka_unit_test(a_full_disk_is_an_error_and_leaves_no_image),

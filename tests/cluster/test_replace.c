@@ -410,6 +410,12 @@ static int nothing_of_c(void *arg, const struct replace_step *s, int fd, struct 
     return family_write(arg, &other, fd, e);
 }
 
+static int nothing_fresh_is_right(void *arg, const struct replace_step *s, struct error *e)
+{
+    (void)arg;
+    return s->kind == REPLACE_STEP_WRITE_FRESH ? err_set(e, ERR_FORMAT, "differs") : 0;
+}
+
 static void an_overlay_that_cannot_be_written_or_differs_stops_it(void **state)
 {
     struct replace_worker w = family_quick_worker;
@@ -431,6 +437,14 @@ static void an_overlay_that_cannot_be_written_or_differs_stops_it(void **state)
     assert_int_equal(e.code, ERR_FORMAT);
     assert_non_null(strstr(e.msg, "C.img.stemma-new"));
     assert_int_equal(access("C.img.stemma-new", F_OK), -1);
+    assert_family_reads();
+    assert_ok(family_undo(NULL, false, &e), &e);
+    assert_family_restored();
+    /* the empty overlays that take the names of what others stand on */
+    w = family_quick_worker;
+    w.verify = nothing_fresh_is_right;
+    assert_int_equal(family_replace(&w, NULL, &e), -1);
+    assert_int_equal(e.code, ERR_FORMAT);
     assert_family_reads();
     assert_ok(family_undo(NULL, false, &e), &e);
     assert_family_restored();
