@@ -24,6 +24,7 @@ struct qcow2 {
     struct qcow2_table *table;
     struct qcow2_compressed *compressed;
     struct host_file *data; /* where plain clusters stand; borrowed from the disk */
+    bool own_data;          /* that is the image itself */
 
     /* Preallocated images describe clusters that their file never got: holes of a sparse file. */
     bool sparse;
@@ -196,11 +197,12 @@ static int open_data_file(struct disk *d, const struct disk_env *env, const stru
 }
 
 /* Asking for holes has its price, so a file that is nearly full is taken to have none. */
-static void use_data_file(struct qcow2 *q, struct host_file *f)
+static void use_data_file(struct qcow2 *q, struct host_file *f, bool own)
 {
     const struct file_identity *i = &f->identity;
 
     q->data = f;
+    q->own_data = own;
     q->sparse = !i->block_device && i->allocated < i->size - i->size / 8;
 }
 
@@ -276,7 +278,8 @@ static int qcow2_open(struct disk *d, const struct disk_env *env,
                        "the image is marked corrupt; it is read as far as it goes");
     if ((h.features & QCOW2_DATA_FILE) && open_data_file(d, env, &h, e) != 0)
         return -1;
-    use_data_file(d->state, d->files[h.features & QCOW2_DATA_FILE ? 1 : 0]);
+    use_data_file(d->state, d->files[h.features & QCOW2_DATA_FILE ? 1 : 0],
+                  !(h.features & QCOW2_DATA_FILE));
     return open_backing(d, env, &h, e);
 }
 
@@ -294,6 +297,33 @@ static void qcow2_close(struct disk *d)
 
 /* ---- reading ---- */
 
+/* Cuts a run at the last cluster that begins within its file. One that begins beyond it was never
+ * written: the image is cut short. QEMU reads zeros there; who compares images wants to know. A
+ * file that has grown since is being written to, which is told elsewhere. */
+static int cut_at_end(const struct qcow2 *q, const struct qcow2_run *run, struct extent *out,
+                      struct error *e)
+{
+    uint64_t cluster = (uint64_t)1 << q->layout.cluster_bits;
+    uint64_t size = q->data->identity.size, end = div_up(size, cluster) * cluster;
+    struct file_identity now;
+
+    if (!q->own_data) /* an external data file may end where its zeros begin */
+        return 0;
+    if (run->host < end) {
+        out->length = min_u64(out->length, end - run->host);
+        return 0;
+    }
+    if (file_identity_get(q->data->fd, &now, e) != 0)
+        return -1;
+    if (now.size > size)
+        return 0;
+    return err_set(
+        e, ERR_FORMAT,
+        "data cluster at offset %#jx lies beyond the file's end (%ju bytes): the image is "
+        "cut short",
+        (uintmax_t)run->host, (uintmax_t)size);
+}
+
 /* A plain run, as far as the host file holds it or has a hole there. */
 static int locate(struct qcow2 *q, const struct qcow2_run *run, struct extent *out, struct error *e)
 {
@@ -303,6 +333,8 @@ static int locate(struct qcow2 *q, const struct qcow2_run *run, struct extent *o
     out->flags = EXTENT_LOCATED;
     out->file = q->data;
     out->host_offset = run->host;
+    if (cut_at_end(q, run, out, e) != 0)
+        return -1;
     if (!q->sparse || run->host >= q->data->identity.size)
         return 0;
     pthread_mutex_lock(&q->lock);

@@ -168,7 +168,7 @@ def make_good():
 
     i = plain()
     i.entry(1, 0x40000000 | COPIED)
-    good('cluster-beyond-the-end', i)
+    bad('cluster-beyond-the-end', i, 'format', 'data cluster at offset 0x40000000 lies beyond')
     i = plain()
     at = i.append(b'y' * 100)
     i.entry(1, at | COPIED)
@@ -445,7 +445,7 @@ def check_sparse(dump, folder):
     i = sized(1 << 40, bits=16, l1_entries=2048)
     i.set(3 * 65536 + 8 * 2047, be64(4 * 65536 | COPIED))
     i.set(3 * 65536, be64(0))
-    i.entry(8191, 0x7000 << 16 | COPIED)
+    i.entry(8191, 4 * 65536 | COPIED)  # the L2 table itself, as data
     with open(f'{folder}/image.qcow2', 'wb') as f:
         f.write(i.done())
     done = run(dump, 'map', 'image.qcow2', cwd=folder)
