@@ -133,6 +133,10 @@ BUGS = [
     ("swap-fresh-unverified", "a new overlay swapped without verification", "src/cluster/replace_run.c",
      ("    if (run->w->verify(run->w->arg, s, e) < 0)\n        return err_wrap(",
       "    if (s->kind == REPLACE_STEP_WRITE && run->w->verify(run->w->arg, s, e) < 0)\n        return err_wrap(")),
+    ("undo-ignores-mtime", "undo over what a guest wrote", "src/cluster/fileops.c",
+     ("return a->st.st_mtim.tv_sec == b->st.st_mtim.tv_sec &&", "return a->st.st_mtim.tv_sec != 1 ||")),
+    ("undo-within-a-second", "undo over what a guest wrote", "src/cluster/fileops.c",
+     ("a->st.st_mtim.tv_nsec == b->st.st_mtim.tv_nsec;", "b->st.st_mtim.tv_nsec < 1000000000;")),
     # ---- app
     ("folder-prefix", "/a/b allows /a/bc", "src/app/opener.c",
      ("strncmp(path, folder, length) == 0 && path[length] == '/';", "strncmp(path, folder, length) == 0;")),

@@ -112,6 +112,7 @@ static void undo_brings_everything_back(void **state)
 
 static void undo_does_not_throw_away_what_a_guest_wrote(void **state)
 {
+    struct timespec times[2] = {{0, UTIME_OMIT}};
     struct error e;
 
     (void)state;
@@ -126,6 +127,12 @@ static void undo_does_not_throw_away_what_a_guest_wrote(void **state)
         assert_int_equal(e.code, ERR_CHANGED);
         assert_non_null(strstr(e.msg, family_paths[i]));
         assert_original_exists(i);
+        /* within the second of the original's time as well */
+        times[1] = family_stats[i].st_mtim;
+        times[1].tv_nsec = (times[1].tv_nsec + 1) % 1000000000;
+        assert_int_equal(utimensat(AT_FDCWD, family_paths[i], times, 0), 0);
+        assert_int_equal(family_undo(NULL, false, &e), -1);
+        assert_int_equal(e.code, ERR_CHANGED);
         assert_ok(family_undo(NULL, true, &e), &e);
         assert_family_restored();
     }
