@@ -414,6 +414,30 @@ static void an_existing_overlay_keeps_its_base_where_it_is(void **state)
     instance_release(&x);
 }
 
+static void what_stands_already_saves_nothing_more(void **state)
+{
+    const uint32_t of[] = {PLAN_NONE, 0, 0};
+    const uint64_t changed[] = {40, 4, 4};
+    struct instance x;
+    struct plan plan;
+
+    (void)state;
+    hand_made(&x, 3, of, changed);
+    x.images[1].has_backing = true;
+    x.images[1].backing = 0;
+    x.images[1].allocated = plan_overlay_bytes(x.f.list[1], x.f.list[0]);
+    plan = instance_plan(&x, false);
+    assert_int_equal(plan.steps[1].action, PLAN_KEEP);
+    assert_int_equal(plan.steps[1].saves_bytes, 0);
+    assert_int_equal(plan.steps[2].action, PLAN_REBASE);
+    assert_int_equal(plan.steps[2].backing, 0);
+    /* 40 clusters less an overlay with 4 */
+    assert_in_range(plan.steps[2].saves_bytes, 30 * CLUSTER_SIZE, 36 * CLUSTER_SIZE);
+    assert_int_equal(plan.saves_bytes, plan.steps[2].saves_bytes);
+    plan_release(&plan);
+    instance_release(&x);
+}
+
 static void a_small_compressed_image_is_the_root(void **state)
 {
     const uint32_t of[] = {PLAN_NONE, 0, 0, 0};
@@ -511,6 +535,7 @@ int main(void)
         cmocka_unit_test(strangers_stay_alone),
         cmocka_unit_test(nothing_stands_on_an_image_in_use),
         cmocka_unit_test(an_existing_overlay_keeps_its_base_where_it_is),
+        cmocka_unit_test(what_stands_already_saves_nothing_more),
         cmocka_unit_test(a_small_compressed_image_is_the_root),
         cmocka_unit_test(a_circle_of_backing_files_is_an_error),
         cmocka_unit_test(overlay_sizes_are_what_the_writer_makes),
