@@ -47,7 +47,9 @@ def drop(*paths):
 
 
 def warm(path):
-    """Into the page cache."""
+    """Into the page cache, as a reader brings it there: what is left of the writing is dropped first,
+    because the sizes of its pieces differ from writer to writer and cost more or less to map."""
+    drop(path)
     with open(path, 'rb', buffering=0) as f:
         while f.read(4 * MIB):
             pass

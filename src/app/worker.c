@@ -21,7 +21,7 @@
 #define NR_CLOSE_RANGE 436
 
 /* Reads that a disk has to do while all threads hash. */
-#define READS_AHEAD 6u
+#define READS_AHEAD 2u
 
 struct worker {
     int socket;
