@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* SOURCE arguments: what the user named, found and put in order (DESIGN: sources). A string is
+/* SOURCE arguments: what the user named, found and put in order (stemma(1), SOURCES). A string is
  * tried as a URI, as an existing path, then as the longest existing prefix before an `@`. Folders
  * are walked in name order without following links: files with an image's magic, or named .raw or
  * .img, or .sig; extents that a VMDK descriptor in the same walk names, and stemma's own leftovers,
